@@ -1,0 +1,3 @@
+//! Pure values: the row, its names, its data, time. No I/O, no async.
+
+pub mod json;
