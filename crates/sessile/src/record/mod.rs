@@ -1,3 +1,20 @@
 //! Pure values: the row, its names, its data, time. No I/O, no async.
 
+mod data;
+mod id;
 pub mod json;
+mod model;
+mod random;
+mod stored;
+mod time;
+mod token;
+mod user;
+
+pub use data::{DataError, RESERVED_KEY, SessionData};
+pub use id::{IdText, InvalidSessionId, SessionId};
+pub use model::{Columns, SessionRecord};
+pub use random::{Random, RandomError, SystemRandom};
+pub use stored::StoredData;
+pub use time::{Clock, ManualClock, SqlText, SystemClock, Timestamp};
+pub use token::{InvalidSessionToken, SessionToken};
+pub use user::{InvalidUserId, MAX_USER_ID_CHARS, UserId};

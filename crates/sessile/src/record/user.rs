@@ -1,0 +1,98 @@
+//! Whose session it is.
+
+use std::fmt;
+use std::sync::Arc;
+
+/// Characters that the `user_id` column holds.
+pub const MAX_USER_ID_CHARS: usize = 36;
+
+/// The user a session belongs to: 1 to 36 characters, as the column `user_id VARCHAR(36)` holds them.
+///
+/// Numbers, UUIDs and names all fit: `UserId::new(42)`, `UserId::new(uuid)`, `UserId::new("ada")`.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct UserId(Arc<str>);
+
+/// The text cannot be stored in `user_id`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum InvalidUserId {
+    /// Nothing at all; a session without a user has no user id.
+    #[error("a user id must not be empty")]
+    Empty,
+    /// Longer than the column.
+    #[error("a user id has at most {MAX_USER_ID_CHARS} characters, this one has {0}")]
+    TooLong(usize),
+    /// A control character: PostgreSQL refuses NUL, and none of them belongs in a name.
+    #[error("a user id must not contain control characters")]
+    ControlCharacter,
+}
+
+impl UserId {
+    /// The user id written as `user` displays itself.
+    ///
+    /// # Errors
+    /// If that text is empty, has more than 36 characters or contains a control character.
+    pub fn new(user: impl fmt::Display) -> Result<UserId, InvalidUserId> {
+        let text = user.to_string();
+        let chars = text.chars().count();
+        if chars == 0 {
+            return Err(InvalidUserId::Empty);
+        }
+        if chars > MAX_USER_ID_CHARS {
+            return Err(InvalidUserId::TooLong(chars));
+        }
+        if text.chars().any(char::is_control) {
+            return Err(InvalidUserId::ControlCharacter);
+        }
+        Ok(UserId(text.into()))
+    }
+
+    /// What a row holds, which somebody else may have written: taken as it is.
+    pub(crate) fn stored(text: &str) -> UserId {
+        UserId(text.into())
+    }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for UserId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+impl fmt::Debug for UserId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&*self.0, f)
+    }
+}
+
+impl PartialEq<str> for UserId {
+    fn eq(&self, other: &str) -> bool {
+        &*self.0 == other
+    }
+}
+
+impl PartialEq<&str> for UserId {
+    fn eq(&self, other: &&str) -> bool {
+        &*self.0 == *other
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn holds_what_the_column_holds() {
+        assert_eq!(UserId::new(42).unwrap(), "42");
+        assert!(UserId::new("é".repeat(36)).is_ok());
+        assert_eq!(UserId::new("a".repeat(37)), Err(InvalidUserId::TooLong(37)));
+        assert_eq!(UserId::new(""), Err(InvalidUserId::Empty));
+        assert_eq!(UserId::new("a\0"), Err(InvalidUserId::ControlCharacter));
+        assert_eq!(UserId::new("a\nb"), Err(InvalidUserId::ControlCharacter));
+    }
+}

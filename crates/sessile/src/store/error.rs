@@ -1,0 +1,88 @@
+//! What can go wrong in a store: what was wrong, what would be right, and the cause.
+
+use std::error::Error;
+use std::time::Duration;
+
+type Source = Box<dyn Error + Send + Sync>;
+
+/// A store could not do what it was asked.
+///
+/// None of these means "no such session", and none contains data or a password.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// The store cannot be reached, is locked by somebody else or has stopped. Worth trying again.
+    #[error("the {store} store is not available: {reason}")]
+    Unavailable {
+        /// [`SessionStore::name`](super::SessionStore::name).
+        store: &'static str,
+        /// What was seen.
+        reason: String,
+        /// The cause.
+        #[source]
+        source: Option<Source>,
+    },
+
+    /// No answer within the deadline. The write may or may not have been made.
+    #[error("the {store} store did not answer within {} ms", .after.as_millis())]
+    Timeout {
+        /// [`SessionStore::name`](super::SessionStore::name).
+        store: &'static str,
+        /// The deadline.
+        after: Duration,
+    },
+
+    /// No room left: on the disk, or in a bounded store. Reads still work.
+    #[error("the {store} store is full: {reason}")]
+    Full {
+        /// [`SessionStore::name`](super::SessionStore::name).
+        store: &'static str,
+        /// What was full, and what would help.
+        reason: String,
+        /// The cause.
+        #[source]
+        source: Option<Source>,
+    },
+
+    /// The table is missing, or is not the `sessions` table.
+    #[error("{problem} ({remedy})")]
+    Schema {
+        /// What is wrong with it.
+        problem: String,
+        /// What would put it right.
+        remedy: String,
+    },
+
+    /// One row cannot be read. Its neighbours can.
+    #[error(transparent)]
+    Malformed(#[from] MalformedRow),
+
+    /// The database refused, for another reason.
+    #[error("the {store} store failed to {action}")]
+    Backend {
+        /// [`SessionStore::name`](super::SessionStore::name).
+        store: &'static str,
+        /// What it was doing: `load`, `apply`, `open "x.db"`.
+        action: String,
+        /// The database's own words.
+        #[source]
+        source: Source,
+    },
+}
+
+impl StoreError {
+    /// Whether the same call may succeed later without anybody mending anything.
+    pub fn is_transient(&self) -> bool {
+        matches!(self, StoreError::Unavailable { .. } | StoreError::Timeout { .. })
+    }
+}
+
+/// A row that is there and cannot be read as a session.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the row {id:?} cannot be read: {problem}")]
+pub struct MalformedRow {
+    /// The primary key as it is stored, which need not be a UUID.
+    pub id: String,
+    /// Which column holds what, without the data.
+    pub problem: String,
+}

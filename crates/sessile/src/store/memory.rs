@@ -1,0 +1,4 @@
+//! placeholder
+/// Memory.
+#[derive(Debug, Default)]
+pub struct MemoryStore;

@@ -1,0 +1,165 @@
+//! Where records live: the contract every store keeps, and the stores.
+//!
+//! A store is asked in batches; a single call is a batch of one. It applies [`Write`]s, each of
+//! them one atomic conditional step, and it never decides anything about sessions: what a request
+//! meant, how changes are merged and when to try again is the engine's business.
+//!
+//! The stores are siblings and never import each other; what they share stands here. To prove a
+//! store of your own, run [`conformance`] against it.
+
+#[cfg(any())]
+pub mod conformance;
+mod error;
+mod list;
+mod memory;
+mod purge;
+#[cfg(any())]
+pub mod sqlite;
+#[cfg(any())]
+mod url;
+mod write;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use crate::record::{SessionId, SessionRecord, Timestamp, UserId};
+
+pub use error::{MalformedRow, StoreError};
+pub use list::{Cursor, ListPage, ListQuery, Liveness, StoreStats};
+pub use memory::MemoryStore;
+pub use purge::{PurgeBatch, PurgeLimits};
+#[cfg(any())]
+pub use sqlite::SqliteStore;
+#[cfg(any())]
+pub use url::{StoreUrl, StoreUrlError};
+pub use write::{Expiry, Outcome, Rotation, Touch, Update, Write};
+
+/// What loading one id gives: the row, nothing, or why not.
+pub type Loaded = Result<Option<SessionRecord>, StoreError>;
+
+/// Where records live.
+///
+/// # Contract
+/// * [`load`](Self::load) returns the row whatever its expiry: the engine judges that with its clock.
+///   An unknown id is `Ok(None)`, never an error, and creates nothing.
+/// * [`apply`](Self::apply) makes one [`Write`] atomically: wholly done ([`Outcome::Applied`]), or
+///   nothing done because its condition does not hold ([`Outcome::Unmatched`]). It is never an upsert.
+/// * `Ok` means committed as durably as the store promises. An error may leave the write done or not
+///   done, never half done.
+/// * Dropping a returned future neither cancels other callers' work nor leaves a write half done.
+/// * An operational fault is an error, never "not found".
+///
+/// Only the methods without a body are needed. A store that can do many in one round trip overrides
+/// [`load_many`](Self::load_many) and [`apply_many`](Self::apply_many).
+#[async_trait]
+pub trait SessionStore: Send + Sync + 'static {
+    /// A short name for messages: `sqlite`, `memory`. No address, no password.
+    fn name(&self) -> &'static str;
+
+    /// The row with this id, live or expired. One statement.
+    async fn load(&self, id: SessionId) -> Loaded;
+
+    /// Makes one write, atomically, if its condition holds. One statement.
+    async fn apply(&self, write: Write) -> Result<Outcome, StoreError>;
+
+    /// The rows with these ids, answers in the order of `ids`. One statement where the store can.
+    async fn load_many(&self, ids: &[SessionId]) -> Vec<Loaded> {
+        let mut loaded = Vec::with_capacity(ids.len());
+        for &id in ids {
+            loaded.push(self.load(id).await);
+        }
+        loaded
+    }
+
+    /// Makes these writes, in this order, each on its own condition: one that fails or does not match
+    /// never fails its neighbours. Outcomes in the order of `writes`.
+    async fn apply_many(&self, writes: Vec<Write>) -> Vec<Result<Outcome, StoreError>> {
+        let mut outcomes = Vec::with_capacity(writes.len());
+        for write in writes {
+            outcomes.push(self.apply(write).await);
+        }
+        outcomes
+    }
+
+    /// A page of rows in a stable order. A row that cannot be read is reported and passed by.
+    async fn list(&self, query: &ListQuery) -> Result<ListPage, StoreError>;
+
+    /// Deletes all rows of `user`, but not `keep`, in one atomic step; their ids.
+    ///
+    /// Atomic means: a session of the user that is rotated meanwhile is deleted under its old id or
+    /// its new one, never missed in between.
+    async fn delete_user(&self, user: &UserId, keep: Option<SessionId>)
+    -> Result<Vec<SessionId>, StoreError>;
+
+    /// Deletes one batch of rows that expired at or before `now`, within `limits`. A row that is
+    /// renewed meanwhile stays.
+    async fn purge(&self, now: Timestamp, limits: PurgeLimits) -> Result<PurgeBatch, StoreError>;
+
+    /// Counts. Reads the whole table: for people, not for requests.
+    async fn stats(&self, now: Timestamp) -> Result<StoreStats, StoreError>;
+
+    /// Makes the table and its indexes where they are missing; changes nothing that is there.
+    async fn init(&self) -> Result<(), StoreError>;
+
+    /// What [`init`](Self::init) would execute, for people with migration tools of their own. Empty
+    /// for stores that need none.
+    fn schema(&self) -> String {
+        String::new()
+    }
+
+    /// Whether the store can be used as it stands: reachable, the table there with the six columns.
+    async fn check(&self) -> Result<(), StoreError>;
+
+    /// The time by the store's own clock, for stores on another machine; `None` where it is ours.
+    async fn clock(&self) -> Result<Option<Timestamp>, StoreError> {
+        Ok(None)
+    }
+}
+
+#[async_trait]
+impl<S: SessionStore + ?Sized> SessionStore for Arc<S> {
+    fn name(&self) -> &'static str {
+        (**self).name()
+    }
+    async fn load(&self, id: SessionId) -> Loaded {
+        (**self).load(id).await
+    }
+    async fn apply(&self, write: Write) -> Result<Outcome, StoreError> {
+        (**self).apply(write).await
+    }
+    async fn load_many(&self, ids: &[SessionId]) -> Vec<Loaded> {
+        (**self).load_many(ids).await
+    }
+    async fn apply_many(&self, writes: Vec<Write>) -> Vec<Result<Outcome, StoreError>> {
+        (**self).apply_many(writes).await
+    }
+    async fn list(&self, query: &ListQuery) -> Result<ListPage, StoreError> {
+        (**self).list(query).await
+    }
+    async fn delete_user(
+        &self,
+        user: &UserId,
+        keep: Option<SessionId>,
+    ) -> Result<Vec<SessionId>, StoreError> {
+        (**self).delete_user(user, keep).await
+    }
+    async fn purge(&self, now: Timestamp, limits: PurgeLimits) -> Result<PurgeBatch, StoreError> {
+        (**self).purge(now, limits).await
+    }
+    async fn stats(&self, now: Timestamp) -> Result<StoreStats, StoreError> {
+        (**self).stats(now).await
+    }
+    async fn init(&self) -> Result<(), StoreError> {
+        (**self).init().await
+    }
+    fn schema(&self) -> String {
+        (**self).schema()
+    }
+    async fn check(&self) -> Result<(), StoreError> {
+        (**self).check().await
+    }
+    async fn clock(&self) -> Result<Option<Timestamp>, StoreError> {
+        (**self).clock().await
+    }
+}

@@ -1,0 +1,143 @@
+//! Store URLs: one way to name a store everywhere a store is named.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use super::{SessionStore, StoreError};
+
+/// Which store, and where: `sqlite:PATH`, `sqlite::memory:` or `memory:`.
+///
+/// `?table=NAME` after a SQLite path names another table than `sessions`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoreUrl {
+    place: Place,
+    table: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Place {
+    Memory,
+    SqliteMemory,
+    SqliteFile(PathBuf),
+}
+
+/// The text names no store.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum StoreUrlError {
+    /// No such kind of store.
+    #[error("unknown store {scheme:?}: expected sqlite:PATH, sqlite::memory: or memory:")]
+    UnknownScheme {
+        /// What stood before the colon.
+        scheme: String,
+    },
+    /// The kind of store is known and the feature for it is not compiled in.
+    #[error("this program was built without the {feature:?} store: build it with that feature")]
+    NotBuilt {
+        /// The cargo feature.
+        feature: &'static str,
+    },
+    /// Nothing after `sqlite:`.
+    #[error("no path in the store URL: expected sqlite:PATH, for example sqlite:sessile.db")]
+    NoPath,
+    /// An option that does not exist.
+    #[error("unknown option {option:?} in the store URL: expected ?table=NAME")]
+    UnknownOption {
+        /// The option.
+        option: String,
+    },
+}
+
+impl StoreUrl {
+    /// Opens the store. Makes nothing but, for SQLite, the file: `init` makes the table.
+    ///
+    /// # Errors
+    /// When the store cannot be reached or opened.
+    pub async fn connect(&self) -> Result<Arc<dyn SessionStore>, StoreError> {
+        match &self.place {
+            Place::Memory => Ok(Arc::new(super::MemoryStore::new())),
+            #[cfg(feature = "sqlite")]
+            Place::SqliteMemory => {
+                Ok(Arc::new(super::SqliteStore::options().table(&self.table).open_in_memory().await?))
+            }
+            #[cfg(feature = "sqlite")]
+            Place::SqliteFile(path) => {
+                Ok(Arc::new(super::SqliteStore::options().table(&self.table).open(path).await?))
+            }
+            #[cfg(not(feature = "sqlite"))]
+            Place::SqliteMemory | Place::SqliteFile(_) => Err(StoreError::Unavailable {
+                store: "sqlite",
+                reason: StoreUrlError::NotBuilt { feature: "sqlite" }.to_string(),
+                source: None,
+            }),
+        }
+    }
+
+    /// The table's name; `sessions` unless the URL says otherwise.
+    pub fn table(&self) -> &str {
+        &self.table
+    }
+}
+
+impl FromStr for StoreUrl {
+    type Err = StoreUrlError;
+
+    fn from_str(text: &str) -> Result<StoreUrl, StoreUrlError> {
+        let (address, options) = text.split_once('?').unwrap_or((text, ""));
+        let mut table = "sessions".to_owned();
+        for option in options.split('&').filter(|option| !option.is_empty()) {
+            match option.split_once('=') {
+                Some(("table", name)) if !name.is_empty() => table = name.to_owned(),
+                _ => return Err(StoreUrlError::UnknownOption { option: option.to_owned() }),
+            }
+        }
+        let (scheme, rest) = address.split_once(':').unwrap_or((address, ""));
+        let place = match (scheme, rest) {
+            ("memory", "") => Place::Memory,
+            ("sqlite", ":memory:") => Place::SqliteMemory,
+            ("sqlite", "") => return Err(StoreUrlError::NoPath),
+            ("sqlite", path) => Place::SqliteFile(PathBuf::from(path.strip_prefix("//").unwrap_or(path))),
+            _ => return Err(StoreUrlError::UnknownScheme { scheme: scheme.to_owned() }),
+        };
+        Ok(StoreUrl { place, table })
+    }
+}
+
+impl fmt::Display for StoreUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.place {
+            Place::Memory => f.write_str("memory:"),
+            Place::SqliteMemory => f.write_str("sqlite::memory:"),
+            Place::SqliteFile(path) => write!(f, "sqlite:{}", path.display()),
+        }?;
+        if self.table == "sessions" { Ok(()) } else { write!(f, "?table={}", self.table) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_what_it_writes() {
+        for text in ["memory:", "sqlite::memory:", "sqlite:a b.db", "sqlite:/x/y.db?table=web_sessions"] {
+            assert_eq!(text.parse::<StoreUrl>().unwrap().to_string(), text);
+        }
+        assert_eq!("sqlite:///x/y.db".parse::<StoreUrl>().unwrap().to_string(), "sqlite:/x/y.db");
+    }
+
+    #[test]
+    fn says_what_is_wrong_and_what_would_be_right() {
+        for (text, says) in [
+            ("oracle:x", "unknown store \"oracle\": expected sqlite:PATH"),
+            ("sessile.db", "unknown store \"sessile.db\": expected sqlite:PATH"),
+            ("sqlite:", "no path in the store URL: expected sqlite:PATH"),
+            ("sqlite:x?tabel=y", "unknown option \"tabel=y\""),
+        ] {
+            let error = text.parse::<StoreUrl>().unwrap_err().to_string();
+            assert!(error.starts_with(says), "{error}");
+        }
+    }
+}

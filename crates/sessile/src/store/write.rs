@@ -1,0 +1,100 @@
+//! The writes a store can be asked for: each one atomic step with its condition.
+//!
+//! None of them is an upsert. An expired row takes no write but [`Write::Delete`], so nothing that
+//! was in flight brings a dead session back.
+
+use std::sync::Arc;
+
+use crate::record::{SessionId, SessionRecord, StoredData, Timestamp, UserId};
+
+/// One conditional step on one session.
+#[derive(Debug, Clone)]
+pub enum Write {
+    /// Makes a row. Unmatched when the id is taken.
+    Insert(SessionRecord),
+    /// Changes a live row whose data is still what was read.
+    Update(Update),
+    /// Moves a live row's expiry forward. Unmatched also when it is there already.
+    Touch(Touch),
+    /// Puts another row in the place of a live one whose data is still what was read: the old id is
+    /// dead in the same instant in which the new one is born.
+    Rotate(Rotation),
+    /// Removes a row, live or not. Unmatched when there is none.
+    Delete(SessionId),
+}
+
+impl Write {
+    /// The row that the condition is about.
+    pub fn id(&self) -> SessionId {
+        match self {
+            Write::Insert(record) => record.id(),
+            Write::Update(update) => update.id,
+            Write::Touch(touch) => touch.id,
+            Write::Rotate(rotation) => rotation.id,
+            Write::Delete(id) => *id,
+        }
+    }
+}
+
+/// See [`Write::Update`]. Matches when the row exists, expires after `now` and its data equals
+/// `expected` byte for byte. Sets `updated_at` to `now`.
+#[derive(Debug, Clone)]
+pub struct Update {
+    /// Which row.
+    pub id: SessionId,
+    /// The data that was read: the compare of compare-and-swap.
+    pub expected: StoredData,
+    /// The new data.
+    pub data: Arc<str>,
+    /// The new user, if it is to change: `Some(None)` makes the session anonymous.
+    pub user_id: Option<Option<UserId>>,
+    /// What becomes of the expiry.
+    pub expires_at: Expiry,
+    /// The engine's clock.
+    pub now: Timestamp,
+}
+
+/// What an [`Update`] does to `expires_at`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Expiry {
+    /// Leaves it.
+    Keep,
+    /// Moves it forward to this instant; a later one stays.
+    Extend(Timestamp),
+    /// Sets it, also back: the lifetime itself was changed.
+    Set(Timestamp),
+}
+
+/// See [`Write::Touch`]. Matches when the row exists, expires after `now` and before `expires_at`.
+/// Sets `updated_at` to `now`.
+#[derive(Debug, Clone)]
+pub struct Touch {
+    /// Which row.
+    pub id: SessionId,
+    /// The new, later expiry.
+    pub expires_at: Timestamp,
+    /// The engine's clock.
+    pub now: Timestamp,
+}
+
+/// See [`Write::Rotate`]. Matches as [`Update`] does; the row is then `record` and nothing else.
+#[derive(Debug, Clone)]
+pub struct Rotation {
+    /// The id that dies.
+    pub id: SessionId,
+    /// The data that was read: the compare of compare-and-swap.
+    pub expected: StoredData,
+    /// The row that takes its place.
+    pub record: SessionRecord,
+    /// The engine's clock.
+    pub now: Timestamp,
+}
+
+/// Whether a [`Write`] was made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// Done and committed.
+    Applied,
+    /// Its condition did not hold: nothing was changed.
+    Unmatched,
+}
