@@ -1,2 +1,48 @@
-//! Tasks of the workspace.
-fn main() {}
+//! The tasks of the workspace, run as `cargo xtask <task>`.
+//!
+//! A fresh machine with Rust on it needs nothing else: what a task needs, it finds or installs, or it says
+//! which command would. A task never skips a part of its work because something is missing.
+
+mod apt;
+mod browser;
+mod problem;
+mod programs;
+mod python;
+mod setup;
+mod step;
+mod test;
+
+use std::process::ExitCode;
+
+use problem::Problem;
+
+const USAGE: &str = "\
+usage: cargo xtask <task>
+
+tasks:
+  test [-- ARGS]  set up what the tests need, then run all of them; ARGS go to `cargo test`
+  setup           only the set-up: find or install what the tests need, and print it
+
+set-up looks at: CHROMIUM, CHROMEDRIVER (paths of the programs), then at PATH";
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = args.iter().map(String::as_str).collect();
+    let outcome = match words.as_slice() {
+        ["test"] => test::run(&[]),
+        ["test", "--", rest @ ..] => test::run(rest),
+        ["setup"] => setup::run().map(|_| ExitCode::SUCCESS),
+        ["help" | "--help" | "-h"] => {
+            println!("{USAGE}");
+            Ok(ExitCode::SUCCESS)
+        }
+        _ => {
+            eprintln!("{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    outcome.unwrap_or_else(|problem: Problem| {
+        eprintln!("error: {problem}");
+        ExitCode::FAILURE
+    })
+}

@@ -1,0 +1,129 @@
+//! What the tests need from the machine: a browser with its driver, and Python with the package to test against.
+
+use std::path::{Path, PathBuf};
+
+use crate::apt;
+use crate::browser::{self, Browser};
+use crate::problem::Problem;
+use crate::programs::Places;
+use crate::python::{self, Python};
+use crate::step::step;
+
+/// What was found or installed. Every path is absolute.
+pub(crate) struct Ready {
+    pub(crate) chromium: PathBuf,
+    pub(crate) chromedriver: PathBuf,
+    pub(crate) python: PathBuf,
+}
+
+/// Finds what is there, installs what is not, and prints what the tests will use.
+pub(crate) fn run() -> Result<Ready, Problem> {
+    let target = target_folder()?;
+    let (browser, python) = programs(&Places::from_environment())?;
+    let requirements = workspace_root().join("tests/interop/requirements.txt");
+    let python = python::environment(&python, &requirements, &target.join("test-env"))?;
+    println!("chromium      {} ({})", browser.chromium.display(), browser.version);
+    println!("chromedriver  {}", browser.chromedriver.display());
+    println!("python        {}", python.display());
+    Ok(Ready { chromium: browser.chromium, chromedriver: browser.chromedriver, python })
+}
+
+/// Looks twice at most: before and after one installation of everything that was missing.
+fn programs(places: &Places) -> Result<(Browser, PathBuf), Problem> {
+    let look = || {
+        step("looking for Chromium, ChromeDriver, Python", || {
+            Ok((browser::find(places)?, python::find(places)))
+        })
+    };
+    let (browser, python) = match look()? {
+        (Some(browser), Python::Usable(python)) => return Ok((browser, python)),
+        found => found,
+    };
+    let mut packages = Vec::new();
+    if browser.is_none() {
+        packages.extend(browser::PACKAGES);
+    }
+    packages.extend(python.packages());
+    apt::install(&packages, places)?;
+    match look()? {
+        (Some(browser), Python::Usable(python)) => Ok((browser, python)),
+        _ => Err(Problem::new(format!(
+            "{} installed, and still something is missing from PATH ({}).\n\
+             Needed: chromium and chromedriver (CHROMIUM and CHROMEDRIVER may name them), and python3, \
+             3.9 or newer, with venv and ensurepip.",
+            packages.join(", "),
+            places.path.to_string_lossy(),
+        ))),
+    }
+}
+
+/// cargo says where the package is when it runs us; a binary started by hand knows where it was built.
+pub(crate) fn workspace_root() -> PathBuf {
+    let package = std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
+    let package = PathBuf::from(package);
+    package.parent().map_or(package.clone(), Path::to_path_buf)
+}
+
+/// The target folder: this program lies in `<target>/<profile>/`.
+fn target_folder() -> Result<PathBuf, Problem> {
+    let program = std::env::current_exe()
+        .map_err(|cause| Problem::new(format!("cannot learn where this program lies: {cause}")))?;
+    let target = program.ancestors().nth(2).map(Path::to_path_buf);
+    target.ok_or_else(|| Problem::new(format!("{} does not lie in a target folder", program.display())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::programs::fake;
+
+    /// An apt-get that "installs" programs into its own folder when asked for their package.
+    fn pretended_apt_get(folder: &Path, installs: &str) {
+        fake::program(folder, "sudo", "shift; exec /usr/bin/env \"$@\"");
+        let script = format!(
+            "PATH=/usr/bin:/bin\n\
+             echo \"$DEBIAN_FRONTEND $@\" >> {home}/log\n\
+             program() {{ printf '#!/bin/sh\\necho %s\\n' \"$2\" > {home}/$1; chmod +x {home}/$1; }}\n\
+             case \"$1\" in install) {installs};; esac",
+            home = folder.display(),
+        );
+        fake::program(folder, "apt-get", &script);
+    }
+
+    #[test]
+    fn everything_missing_is_installed_at_once_and_found() {
+        let folder = tempfile::tempdir().unwrap();
+        pretended_apt_get(
+            folder.path(),
+            "program chromium 'Chromium 141.0.1.2'; program chromedriver 'ChromeDriver 141.0.1.2'; program python3 '3 11'",
+        );
+        let (browser, python) = programs(&fake::places(&[folder.path()])).unwrap();
+        assert_eq!(browser.chromium, folder.path().join("chromium"));
+        assert_eq!(python, folder.path().join("python3"));
+        assert_eq!(
+            std::fs::read_to_string(folder.path().join("log")).unwrap(),
+            "noninteractive update\n\
+             noninteractive install -y --no-install-recommends chromium chromium-driver python3 python3-venv\n"
+        );
+    }
+
+    #[test]
+    fn only_what_is_missing_is_installed() {
+        let folder = tempfile::tempdir().unwrap();
+        fake::program(folder.path(), "chromium", "echo Chromium 141.0.1.2");
+        fake::program(folder.path(), "chromedriver", "echo ChromeDriver 141.0.1.2");
+        fake::program(folder.path(), "python3", "echo 3 11; exit 1");
+        pretended_apt_get(folder.path(), "program python3 '3 11'");
+        programs(&fake::places(&[folder.path()])).unwrap();
+        let log = std::fs::read_to_string(folder.path().join("log")).unwrap();
+        assert!(log.ends_with("--no-install-recommends python3-venv\n"), "{log}");
+    }
+
+    #[test]
+    fn an_installation_that_changes_nothing_is_an_error() {
+        let folder = tempfile::tempdir().unwrap();
+        pretended_apt_get(folder.path(), ":");
+        let text = programs(&fake::places(&[folder.path()])).map(drop).unwrap_err().to_string();
+        assert!(text.contains("still something is missing"), "{text}");
+    }
+}

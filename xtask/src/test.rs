@@ -1,0 +1,59 @@
+//! `cargo xtask test`: the set-up, then every test of the workspace.
+
+use std::process::{Command, ExitCode};
+
+use crate::problem::Problem;
+use crate::setup;
+use crate::step::command_line;
+
+/// Sets up and runs `cargo test` with `extra` arguments; the exit code is cargo's.
+pub(crate) fn run(extra: &[&str]) -> Result<ExitCode, Problem> {
+    let ready = setup::run()?;
+    // cargo names itself to what it runs: the same toolchain tests as built us.
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(cargo);
+    command
+        .current_dir(setup::workspace_root())
+        .args(arguments(extra))
+        .env("SESSILE_TEST_CHROMIUM", ready.chromium)
+        .env("SESSILE_TEST_CHROMEDRIVER", ready.chromedriver)
+        .env("SESSILE_TEST_PYTHON", ready.python);
+    println!("cargo {}", arguments(extra).join(" "));
+    let status = command
+        .status()
+        .map_err(|cause| Problem::new(format!("cannot run `{}`: {cause}", command_line(&command))))?;
+    // No code: a signal ended it.
+    let code = status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1);
+    Ok(ExitCode::from(code))
+}
+
+/// The whole workspace, unless `extra` names packages: cargo would ignore them beside `--workspace`.
+fn arguments<'a>(extra: &[&'a str]) -> Vec<&'a str> {
+    let to_cargo = extra.iter().take_while(|word| **word != "--");
+    let names_packages = to_cargo.clone().any(|word| word.starts_with("-p") || word.starts_with("--package"));
+    let mut all = vec!["test"];
+    if !names_packages {
+        all.push("--workspace");
+    }
+    all.push("--all-features");
+    all.extend(extra);
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_whole_workspace_is_tested_unless_packages_are_named() {
+        assert_eq!(arguments(&[]), ["test", "--workspace", "--all-features"]);
+        assert_eq!(
+            arguments(&["-p", "sessile", "json", "--", "-p"]),
+            ["test", "--all-features", "-p", "sessile", "json", "--", "-p"]
+        );
+        assert_eq!(
+            arguments(&["--", "--package"]),
+            ["test", "--workspace", "--all-features", "--", "--package"]
+        );
+    }
+}
