@@ -42,7 +42,19 @@ impl Liveness {
 
 /// A place in a listing. It stays valid when rows before or after it are deleted.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Cursor(pub(crate) String);
+pub struct Cursor(String);
+
+impl Cursor {
+    /// A place, in the words of the store that makes it.
+    pub fn new(place: impl Into<String>) -> Cursor {
+        Cursor(place.into())
+    }
+
+    /// The store's words. One that it cannot read means the first page.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
 
 /// A page of rows, ordered by id.
 #[derive(Debug, Clone, Default)]
