@@ -64,7 +64,7 @@ impl StoredData {
             },
             StoredData::Bytes(bytes) | StoredData::InvalidText(bytes) => match str::from_utf8(bytes) {
                 Ok(text) => SessionData::parse(text.into()),
-                Err(_) => Err(DataError::not_utf8()),
+                Err(_) => Err(DataError::NotUtf8),
             },
         }
     }
