@@ -1,2 +1,5 @@
 //! The sessile command.
+#[cfg(test)]
+mod demo;
+
 fn main() {}
