@@ -1,12 +1,12 @@
 //! Floating-point numbers as Python's `repr` spells them.
 
 use std::fmt::{LowerExp, Write};
+use std::str::FromStr;
 
 /// Appends the shortest digits that read back as the same number: a point always, an exponent (signed, two
 /// digits at least) below 1e-4 and from 1e16 on. `value` is a finite `f32` or `f64`.
-pub(super) fn push_finite(value: impl LowerExp, out: &mut String) {
-    // The standard library gives the shortest digits as d.ddde±x; only the layout differs.
-    let scientific = format!("{value:e}");
+pub(super) fn push_finite<F: LowerExp + FromStr + PartialEq + Copy>(value: F, out: &mut String) {
+    let scientific = shortest(value);
     let (mantissa, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
     let exponent: i32 = exponent.parse().unwrap_or(0);
     let (sign, mantissa) = mantissa.strip_prefix('-').map_or(("", mantissa), |rest| ("-", rest));
@@ -34,6 +34,16 @@ pub(super) fn push_finite(value: impl LowerExp, out: &mut String) {
             let _ = write!(out, "e{sign}{:02}", exponent.unsigned_abs());
         }
     }
+}
+
+/// The shortest digits, as `d.ddde±x`.
+fn shortest<F: LowerExp + FromStr + PartialEq + Copy>(value: F) -> String {
+    let shortest = format!("{value:e}");
+    // Where two such texts are equally near, the standard library takes the upper one and Python the one that
+    // ends in an even digit: as does the standard library when it is told how many digits to write.
+    let decimals = shortest.bytes().take_while(|&byte| byte != b'e').filter(u8::is_ascii_digit).count() - 1;
+    let nearest = format!("{value:.decimals$e}");
+    if nearest.parse().is_ok_and(|read: F| read == value) { nearest } else { shortest }
 }
 
 /// The spelling of a number that is not finite.
