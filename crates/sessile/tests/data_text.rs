@@ -1,4 +1,5 @@
 //! `SessionData`: what is read, what is written back, and what never changes on the way.
+#![allow(clippy::unwrap_used, reason = "the helpers of tests")]
 
 use sessile::record::json::{self, JsonError, MAX_DECODE_DEPTH, MAX_DEPTH, MAX_WRITE_DEPTH};
 use sessile::record::{DataError, RESERVED_KEY, SessionData};

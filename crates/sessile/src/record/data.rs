@@ -455,3 +455,23 @@ impl PartialEq for SessionData {
 }
 
 impl Eq for SessionData {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// [A26] What sessile keeps is set, replaced in its place and removed beside the handler's keys.
+    #[test]
+    fn the_reserved_key_is_set_and_removed_from_within() {
+        let mut data = SessionData::parse("{\"a\":1}".into()).unwrap();
+        assert_eq!(data.meta_raw(), None);
+        data.set_meta_raw(Some("{}".into())).unwrap();
+        data.insert("b", &2).unwrap();
+        assert!(data.set_meta_raw(Some("{".into())).is_err());
+        data.set_meta_raw(Some("[1]".into())).unwrap();
+        assert_eq!((data.meta_raw(), data.len()), (Some("[1]"), 2));
+        assert_eq!(&*data.to_text(), "{\"a\": 1, \"_sessile\": [1], \"b\": 2}");
+        data.set_meta_raw(None).unwrap();
+        assert_eq!(&*data.to_text(), "{\"a\": 1, \"b\": 2}");
+    }
+}

@@ -3,14 +3,18 @@
 //! Strings are lent where they hold no escapes. What a type skips is checked without recursion; only what it
 //! takes uses the stack, and no more than [`MAX_DECODE_DEPTH`] levels of it.
 
-use std::{borrow::Cow, fmt};
+mod key;
+mod mismatch;
+
+use std::borrow::Cow;
 
 use serde::de::{
-    DeserializeOwned, DeserializeSeed, Deserializer, EnumAccess, Error, Expected, IntoDeserializer,
-    MapAccess, SeqAccess, Unexpected, VariantAccess, Visitor,
+    DeserializeOwned, DeserializeSeed, Deserializer, EnumAccess, Error, MapAccess, SeqAccess, Unexpected,
+    VariantAccess, Visitor,
 };
 use serde::forward_to_deserialize_any;
 
+use self::key::Key;
 use super::scan::{Kind, NumberToken, Scanner, StringToken};
 use super::{JsonError, Lone, MAX_DEPTH, unescape};
 
@@ -349,99 +353,6 @@ impl<'de> MapAccess<'de> for Elements<'_, 'de> {
     }
 }
 
-/// A map's key: a string, or what the type reads out of it.
-struct Key<'de> {
-    text: Cow<'de, str>,
-    at: usize,
-}
-
-impl Key<'_> {
-    /// The whole key as a number.
-    fn number(&self) -> Option<NumberToken<'_>> {
-        let mut scanner = Scanner::new(&self.text);
-        let token = scanner.number().ok()?;
-        (scanner.position() == self.text.len()).then_some(token)
-    }
-}
-
-macro_rules! key_integers {
-    ($($method:ident: $type:ident => $visit:ident),* $(,)?) => {$(
-        fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, JsonError> {
-            let Some(NumberToken::Integer(digits)) = self.number() else { return self.deserialize_any(visitor) };
-            let wanted = stringify!($type);
-            visitor.$visit(unsigned_zero(digits).parse().map_err(|_| JsonError::IntegerRange { at: self.at, wanted })?)
-        }
-    )*};
-}
-
-impl<'de> Deserializer<'de> for Key<'de> {
-    type Error = JsonError;
-
-    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, JsonError> {
-        match self.text {
-            Cow::Borrowed(text) => visitor.visit_borrowed_str(text),
-            Cow::Owned(text) => visitor.visit_string(text),
-        }
-    }
-
-    key_integers! {
-        deserialize_i8: i8 => visit_i8, deserialize_i16: i16 => visit_i16, deserialize_i32: i32 => visit_i32,
-        deserialize_i64: i64 => visit_i64, deserialize_i128: i128 => visit_i128,
-        deserialize_u8: u8 => visit_u8, deserialize_u16: u16 => visit_u16, deserialize_u32: u32 => visit_u32,
-        deserialize_u64: u64 => visit_u64, deserialize_u128: u128 => visit_u128,
-    }
-
-    fn deserialize_f32<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, JsonError> {
-        match self.number() {
-            None => self.deserialize_any(visitor),
-            Some(NumberToken::NotFinite(value)) => visitor.visit_f32(value as f32),
-            Some(NumberToken::Integer(text) | NumberToken::Float(text)) => {
-                visitor.visit_f32(parse_float(text, self.at)?)
-            }
-        }
-    }
-
-    fn deserialize_f64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, JsonError> {
-        match self.number() {
-            None => self.deserialize_any(visitor),
-            Some(token) => visit_number(token, self.at, visitor),
-        }
-    }
-
-    fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, JsonError> {
-        match &*self.text {
-            "true" => visitor.visit_bool(true),
-            "false" => visitor.visit_bool(false),
-            _ => self.deserialize_any(visitor),
-        }
-    }
-
-    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, JsonError> {
-        visitor.visit_some(self)
-    }
-
-    fn deserialize_newtype_struct<V: Visitor<'de>>(
-        self,
-        _name: &'static str,
-        visitor: V,
-    ) -> Result<V::Value, JsonError> {
-        visitor.visit_newtype_struct(self)
-    }
-
-    fn deserialize_enum<V: Visitor<'de>>(
-        self,
-        name: &'static str,
-        variants: &'static [&'static str],
-        visitor: V,
-    ) -> Result<V::Value, JsonError> {
-        self.text.into_deserializer().deserialize_enum(name, variants, visitor)
-    }
-
-    forward_to_deserialize_any! {
-        char str string bytes byte_buf unit unit_struct seq tuple tuple_struct map struct identifier ignored_any
-    }
-}
-
 /// `"Variant"`
 struct UnitVariant<'r, 'de>(&'r mut Reader<'de>);
 
@@ -514,66 +425,5 @@ impl<'de> VariantAccess<'de> for Variant<'_, 'de> {
         visitor: V,
     ) -> Result<V::Value, JsonError> {
         self.0.deserialize_any(visitor)
-    }
-}
-
-/// Serde's own constructors would quote the offending value; these tell its kind only.
-impl Error for JsonError {
-    fn custom<T: fmt::Display>(reason: T) -> Self {
-        Self::refused(&reason)
-    }
-
-    fn invalid_type(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
-        let expected = expected.to_string().into();
-        Self::Mismatch { at: None, found: kind_of(&found), expected }
-    }
-
-    fn invalid_value(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
-        Self::invalid_type(found, expected)
-    }
-
-    fn invalid_length(_length: usize, expected: &dyn Expected) -> Self {
-        let expected = expected.to_string().into();
-        Self::Mismatch { at: None, found: "another number of elements", expected }
-    }
-
-    fn unknown_variant(_variant: &str, known: &'static [&'static str]) -> Self {
-        Self::Mismatch { at: None, found: "an unknown variant", expected: one_of(known) }
-    }
-
-    fn unknown_field(_field: &str, known: &'static [&'static str]) -> Self {
-        Self::Mismatch { at: None, found: "an unknown field", expected: one_of(known) }
-    }
-
-    fn missing_field(field: &'static str) -> Self {
-        let expected = format!("the field `{field}`").into();
-        Self::Mismatch { at: None, found: "an object without it", expected }
-    }
-
-    fn duplicate_field(field: &'static str) -> Self {
-        let expected = format!("the field `{field}` once").into();
-        Self::Mismatch { at: None, found: "it again", expected }
-    }
-}
-
-fn one_of(known: &[&str]) -> Box<str> {
-    if known.is_empty() { "none".into() } else { format!("one of `{}`", known.join("`, `")).into() }
-}
-
-fn kind_of(found: &Unexpected<'_>) -> &'static str {
-    match found {
-        Unexpected::Bool(_) => "a boolean",
-        Unexpected::Unsigned(_) | Unexpected::Signed(_) => "an integer",
-        Unexpected::Float(_) => "a float",
-        Unexpected::Char(_) | Unexpected::Str(_) | Unexpected::Bytes(_) => "a string",
-        Unexpected::Unit | Unexpected::Option => "null",
-        Unexpected::Seq => "an array",
-        Unexpected::Map | Unexpected::NewtypeStruct => "an object",
-        Unexpected::Enum
-        | Unexpected::UnitVariant
-        | Unexpected::NewtypeVariant
-        | Unexpected::TupleVariant
-        | Unexpected::StructVariant => "a variant's name alone",
-        Unexpected::Other(_) => "another kind of value",
     }
 }
