@@ -16,7 +16,7 @@ use std::fmt;
 use serde::{Serialize, de::DeserializeOwned};
 
 pub(crate) use escape::{Lone, quote, unescape};
-pub(crate) use scan::{Kind, Member, members, whole_value};
+pub(crate) use scan::{Kind, Member, elements, members, whole_value};
 
 /// The deepest nesting that is read: what `json.loads` manages in a bare CPython process (its recursion
 /// limit of 1,000, less the interpreter's own frames).
@@ -179,4 +179,9 @@ pub fn from_text<T: DeserializeOwned>(text: &str) -> Result<T, JsonError> {
 /// What is wrong with it.
 pub fn check(text: &str) -> Result<(), JsonError> {
     whole_value(text, MAX_WRITE_DEPTH).map(|_| ())
+}
+
+/// The list of these values' texts.
+pub(crate) fn list(items: &[&str]) -> String {
+    format!("[{}]", items.join(", "))
 }

@@ -94,6 +94,39 @@ pub(crate) fn members(text: &str, mut report: impl FnMut(Member)) -> Result<Kind
     Ok(Kind::Object)
 }
 
+/// The texts of the elements of the list that a text holds, as they stand; an error for anything else.
+pub(crate) fn elements(text: &str) -> Result<Vec<&str>, JsonError> {
+    let mut scanner = Scanner::new(text);
+    let mut elements = Vec::new();
+    scanner.skip_blanks();
+    if scanner.peek() != Some(b'[') {
+        return Err(scanner.unexpected("a list"));
+    }
+    scanner.advance();
+    scanner.skip_blanks();
+    if scanner.peek() == Some(b']') {
+        scanner.advance();
+        scanner.end()?;
+        return Ok(elements);
+    }
+    loop {
+        scanner.skip_blanks();
+        let start = scanner.position();
+        scanner.skip_value(1, MAX_DEPTH)?;
+        elements.push(scanner.slice(start..scanner.position()));
+        scanner.skip_blanks();
+        match scanner.peek() {
+            Some(b',') => scanner.advance(),
+            Some(b']') => {
+                scanner.advance();
+                scanner.end()?;
+                return Ok(elements);
+            }
+            _ => return Err(scanner.unexpected("`,` or `]`")),
+        }
+    }
+}
+
 /// A string literal: what stands between its quotes.
 pub(super) struct StringToken {
     pub(super) content: Range<usize>,

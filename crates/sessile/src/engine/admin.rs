@@ -1,0 +1,245 @@
+//! Everything that is not one request: creating, listing, changing and ending sessions from outside.
+
+use std::time::Duration;
+
+use super::changes::SignIn;
+use super::{Changes, Committed, Credential, EngineError, Event, Sessions};
+use crate::record::{SessionData, SessionId, SessionRecord, UserId};
+use crate::store::{Cursor, ListPage, ListQuery, Liveness, Outcome, StoreError, StoreStats, Write};
+
+/// Rows read at a time where all of a user's sessions are wanted.
+const PAGE: usize = 500;
+
+/// A session to be made without a request: by the tool, or by a service that signs users in itself.
+#[derive(Debug, Clone, Default)]
+pub struct NewSession {
+    /// Whose it is.
+    pub user: Option<UserId>,
+    /// How long it lives at first; `None`: as the policy says. The policy's absolute lifetime ends it all
+    /// the same.
+    pub ttl: Option<Duration>,
+    /// What it starts with.
+    pub data: SessionData,
+}
+
+/// Which sessions to list.
+#[derive(Debug, Clone)]
+pub struct Selection {
+    /// Only this user's.
+    pub user: Option<UserId>,
+    /// Live, expired or both.
+    pub liveness: Liveness,
+}
+
+/// All live sessions.
+impl Default for Selection {
+    fn default() -> Selection {
+        Selection { user: None, liveness: Liveness::Live }
+    }
+}
+
+impl Sessions {
+    /// Makes a session. Cost: 1 statement.
+    ///
+    /// # Errors
+    /// When the data is too large or the store fails.
+    pub async fn create(&self, new: NewSession) -> Result<(Credential, SessionRecord), EngineError> {
+        let mut changes = Changes::new();
+        for key in new.data.keys() {
+            if let Some(text) = new.data.raw(&key) {
+                changes.set(&key, text.into());
+            }
+        }
+        changes.expire_in(new.ttl);
+        match new.user {
+            Some(user) => changes.sign_in(SignIn { user, user_type: None }, true),
+            None => changes.keep_empty(),
+        }
+        match self.commit(None, &changes).await? {
+            Committed::Named(credential, record) => Ok((credential, record)),
+            Committed::Unchanged | Committed::Updated(_) | Committed::Ended => Err(EngineError::Ended),
+        }
+    }
+
+    /// The row with this id, live or not. Cost: 1 statement.
+    ///
+    /// # Errors
+    /// When the store fails or the row cannot be read.
+    pub async fn get(&self, id: SessionId) -> Result<Option<SessionRecord>, EngineError> {
+        Ok(self.in_time(self.store().load(id)).await??)
+    }
+
+    /// Whether this row is a live session under the policy in force.
+    pub fn is_live(&self, record: &SessionRecord) -> bool {
+        let meta = || record.try_data().map(|data| super::Meta::of(&data)).unwrap_or_default();
+        self.policy().is_live(record, meta, self.now())
+    }
+
+    /// What a user should know about one of their sessions.
+    pub fn describe(&self, record: &SessionRecord) -> Description {
+        let meta = record.try_data().map(|data| super::Meta::of(&data)).unwrap_or_default();
+        Description {
+            remembered: meta.remember(),
+            authenticated_at: meta.authenticated_at(),
+            device: meta.device(),
+        }
+    }
+
+    /// A page of sessions, ordered by id. Cost: 1 statement.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn list(
+        &self,
+        selection: &Selection,
+        after: Option<Cursor>,
+        limit: usize,
+    ) -> Result<ListPage, EngineError> {
+        let query = ListQuery {
+            user: selection.user.clone(),
+            liveness: selection.liveness,
+            now: self.now(),
+            after,
+            limit,
+        };
+        Ok(self.store().list(&query).await?)
+    }
+
+    /// All live sessions of a user, the newest first. Cost: 1 statement for every 500 sessions.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn sessions_of(&self, user: &UserId) -> Result<Vec<SessionRecord>, EngineError> {
+        let selection = Selection { user: Some(user.clone()), liveness: Liveness::Live };
+        let mut records = Vec::new();
+        let mut after = None;
+        loop {
+            let page = self.list(&selection, after, PAGE).await?;
+            for row in page.malformed {
+                self.tell(Event::Corrupt { id: row.id, problem: row.problem });
+            }
+            records.extend(page.records.into_iter().filter(|record| self.is_live(record)));
+            after = page.next;
+            if after.is_none() {
+                break;
+            }
+        }
+        records.sort_by_key(|record| std::cmp::Reverse((record.created_at(), record.id())));
+        Ok(records)
+    }
+
+    /// Changes a live session from outside, merged like a request's changes. `None`: there is no such
+    /// live session. Cost: 2 statements.
+    ///
+    /// # Errors
+    /// When the changes cannot be made, or the store fails.
+    pub async fn change(
+        &self,
+        id: SessionId,
+        changes: &Changes,
+    ) -> Result<Option<SessionRecord>, EngineError> {
+        let Some(base) = self.load(id).await? else { return Ok(None) };
+        let before = base.record.clone();
+        match self.commit(Some(base), changes).await {
+            Ok(Committed::Updated(record) | Committed::Named(_, record)) => Ok(Some(record)),
+            Ok(Committed::Unchanged) => Ok(Some(before)),
+            Ok(Committed::Ended) | Err(EngineError::Ended) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Moves a live session's expiry forward as a request would, but at once, whatever
+    /// [`Policy::renew_after`](super::Policy::renew_after) says. Cost: 2 statements. `None`: there is no
+    /// such live session.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn touch(&self, id: SessionId) -> Result<Option<SessionRecord>, EngineError> {
+        let Some(base) = self.load(id).await? else { return Ok(None) };
+        let now = self.now();
+        let Some(created_at) = base.record.created_at() else { return Ok(Some(base.record)) };
+        let expires_at = self.policy().expiry(created_at, &super::Meta::of(&base.data), now);
+        if expires_at <= base.record.expires_at() {
+            return Ok(Some(base.record));
+        }
+        match self.apply(Write::Touch(crate::store::Touch { id, expires_at, now })).await? {
+            Outcome::Applied => {
+                self.tell(Event::Renewed { id });
+                Ok(self.load(id).await?.map(|base| base.record))
+            }
+            // Ended meanwhile, or somebody else moved it further.
+            Outcome::Unmatched => Ok(self.load(id).await?.map(|base| base.record)),
+        }
+    }
+
+    /// Ends a session. Whether there was one. Cost: 1 statement.
+    ///
+    /// # Errors
+    /// When the store fails: the session may then still be alive.
+    pub async fn revoke(&self, id: SessionId) -> Result<bool, EngineError> {
+        let ended = self.apply(Write::Delete(id)).await? == Outcome::Applied;
+        if ended {
+            self.tell(Event::Revoked { id });
+        }
+        Ok(ended)
+    }
+
+    /// Ends a session if it is this user's. Somebody else's answers like an unknown one. Cost: 2
+    /// statements.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn revoke_of(&self, user: &UserId, id: SessionId) -> Result<bool, EngineError> {
+        match self.load(id).await? {
+            // A session never changes hands under its id: a login gives it a new one.
+            Some(base) if base.user.as_ref() == Some(user) => self.revoke(id).await,
+            _ => Ok(false),
+        }
+    }
+
+    /// Ends all sessions of a user; how many there were. Cost: 1 statement.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn revoke_user(&self, user: &UserId) -> Result<usize, EngineError> {
+        self.revoke_all(user, None).await
+    }
+
+    /// Ends all sessions of a user but this one; how many there were. Cost: 1 statement.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn revoke_others(&self, user: &UserId, keep: SessionId) -> Result<usize, EngineError> {
+        self.revoke_all(user, Some(keep)).await
+    }
+
+    async fn revoke_all(&self, user: &UserId, keep: Option<SessionId>) -> Result<usize, EngineError> {
+        let ended: Result<Vec<SessionId>, StoreError> =
+            self.in_time(self.store().delete_user(user, keep)).await?;
+        let ended = ended?;
+        for &id in &ended {
+            self.tell(Event::Revoked { id });
+        }
+        Ok(ended.len())
+    }
+
+    /// Counts. Reads the whole table.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn stats(&self) -> Result<StoreStats, EngineError> {
+        Ok(self.store().stats(self.now()).await?)
+    }
+}
+
+/// What sessile remembers of a session beyond its columns, for the user's own list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Description {
+    /// Whether "remember me" was asked for.
+    pub remembered: bool,
+    /// When the user signed in.
+    pub authenticated_at: Option<crate::record::Timestamp>,
+    /// Where, as the application labelled it.
+    pub device: Option<String>,
+}

@@ -1,0 +1,190 @@
+//! Commit: the changes of one request become one conditional write, merged onto the newest row.
+
+use std::sync::Arc;
+
+use super::Sessions;
+use super::changes::Changes;
+use super::credential::Credential;
+use super::error::EngineError;
+use super::event::Event;
+use super::plan::{self, Base};
+use crate::record::{SessionId, SessionRecord};
+use crate::store::{Outcome, StoreError, Touch, Write};
+
+/// What a commit did, so that the cookie can follow.
+#[derive(Debug)]
+pub(crate) enum Committed {
+    /// Nothing had to be written.
+    Unchanged,
+    /// The session has this new name, and this row.
+    Named(Credential, SessionRecord),
+    /// The row was changed under the name it had.
+    Updated(SessionRecord),
+    /// The session ended and nothing took its place.
+    Ended,
+}
+
+impl Sessions {
+    /// Makes the changes. `base` is what the request loaded; on success it is on the newest row.
+    ///
+    /// Cost: 1 statement for a change, a rotation, a login, a logout or a new session; after a
+    /// conflict 2 more for each further attempt.
+    pub(crate) async fn commit(
+        &self,
+        base: Option<Base>,
+        changes: &Changes,
+    ) -> Result<Committed, EngineError> {
+        match base {
+            _ if changes.is_empty() => Ok(Committed::Unchanged),
+            Some(base) if changes.ends() => self.replace(base.record.id(), changes).await,
+            Some(base) => self.merge(base, changes).await,
+            None => self.begin(changes, None).await,
+        }
+    }
+
+    /// A logout, and whatever the request did after it, which belongs to a fresh session.
+    async fn replace(&self, ended: SessionId, changes: &Changes) -> Result<Committed, EngineError> {
+        self.begin(changes, Some(ended)).await
+    }
+
+    /// Makes a new row if there is anything to store; `ends` goes away in the same batch.
+    async fn begin(&self, changes: &Changes, ends: Option<SessionId>) -> Result<Committed, EngineError> {
+        let row = plan::fresh(changes, self.policy(), self.now())?;
+        let attempts = self.policy().max_attempts;
+        for _ in 0..attempts {
+            let mut writes = Vec::with_capacity(2);
+            writes.extend(ends.map(Write::Delete));
+            let born = match &row {
+                Some(row) => {
+                    let credential = self.new_credential()?;
+                    let record = row(credential.id());
+                    writes.push(Write::Insert(record.clone()));
+                    Some((credential, record))
+                }
+                None => None,
+            };
+            let mut outcomes = self.apply_many(writes).await?.into_iter();
+            if let Some(id) = ends {
+                // Whether it was still there or not: it is gone now.
+                outcomes.next().transpose()?;
+                self.tell(Event::LoggedOut { id });
+            }
+            let Some((credential, record)) = born else {
+                return Ok(if ends.is_some() { Committed::Ended } else { Committed::Unchanged });
+            };
+            if outcomes.next().transpose()? == Some(Outcome::Applied) {
+                self.tell(Event::Created { id: record.id() });
+                self.tell_sign_in(changes, record.id());
+                return Ok(Committed::Named(credential, record));
+            }
+        }
+        Err(EngineError::NoFreeId { attempts })
+    }
+
+    /// Merges the changes onto the row, reloading it whenever somebody else was faster.
+    async fn merge(&self, mut base: Base, changes: &Changes) -> Result<Committed, EngineError> {
+        let id = base.record.id();
+        let mut turn = None;
+        for _ in 0..self.policy().max_attempts {
+            let now = self.now();
+            let credential = changes.renames().then(|| self.new_credential()).transpose()?;
+            let new_id = credential.as_ref().map(Credential::id);
+            let Some(write) = plan::rewrite(&base, changes, new_id, self.policy(), now)? else {
+                return self.renew(base).await;
+            };
+            let written = written(&write, &base.record);
+            if self.apply(write).await? == Outcome::Applied {
+                return Ok(match credential {
+                    Some(credential) => {
+                        self.tell(Event::Rotated { from: id, to: credential.id() });
+                        self.tell_sign_in(changes, credential.id());
+                        Committed::Named(credential, written)
+                    }
+                    None => Committed::Updated(written),
+                });
+            }
+            self.tell(Event::Conflict { id });
+            if turn.is_none() {
+                // Requests of this process stand in line from here on, so that only other processes can
+                // still be faster, and a crowd is served one by one instead of all trying at once.
+                turn = Some(self.inner.turns.take(id).await);
+            }
+            base = match self.load(id).await? {
+                Some(newest) => newest,
+                // The credentials were right, whatever became of the anonymous session: a fresh one.
+                None if changes.signed_in().is_some() => return self.begin(changes, None).await,
+                None => return Err(EngineError::Ended),
+            };
+        }
+        Err(EngineError::Contended { attempts: self.policy().max_attempts })
+    }
+
+    /// Moves the expiry forward if that is due. It fails silently: the next request tries again.
+    pub(crate) async fn renew(&self, base: Base) -> Result<Committed, EngineError> {
+        let now = self.now();
+        let meta = super::meta::Meta::of(&base.data);
+        let Some(expires_at) = self.policy().renewal(&base.record, &meta, now) else {
+            return Ok(Committed::Unchanged);
+        };
+        let id = base.record.id();
+        match self.apply(Write::Touch(Touch { id, expires_at, now })).await {
+            Ok(Outcome::Applied) => {
+                self.tell(Event::Renewed { id });
+                let mut record = base.record;
+                record.set_expires_at(expires_at, now);
+                Ok(Committed::Updated(record))
+            }
+            Ok(Outcome::Unmatched) => Ok(Committed::Unchanged),
+            Err(error) => {
+                tracing::warn!(session = %id, %error, "the session's expiry could not be moved forward");
+                Ok(Committed::Unchanged)
+            }
+        }
+    }
+
+    fn tell_sign_in(&self, changes: &Changes, id: SessionId) {
+        if let Some(sign_in) = changes.signed_in() {
+            self.tell(Event::Authenticated { id, user: sign_in.user.clone() });
+        }
+    }
+
+    pub(super) async fn apply(&self, write: Write) -> Result<Outcome, StoreError> {
+        self.in_time(self.inner.store.apply(write)).await?
+    }
+
+    async fn apply_many(
+        &self,
+        mut writes: Vec<Write>,
+    ) -> Result<Vec<Result<Outcome, StoreError>>, StoreError> {
+        match writes.len() {
+            0 => Ok(Vec::new()),
+            1 => Ok(vec![self.apply(writes.remove(0)).await]),
+            _ => self.in_time(self.inner.store.apply_many(writes)).await,
+        }
+    }
+}
+
+/// The row as it is once `write` was applied to `before`.
+fn written(write: &Write, before: &SessionRecord) -> SessionRecord {
+    match write {
+        Write::Rotate(rotation) => rotation.record.clone(),
+        Write::Update(update) => {
+            let user_id = update.user_id.clone().unwrap_or_else(|| before.user_id().cloned());
+            let expires_at = match update.expires_at {
+                crate::store::Expiry::Keep => before.expires_at(),
+                crate::store::Expiry::Extend(at) => before.expires_at().max(at),
+                crate::store::Expiry::Set(at) => at,
+            };
+            SessionRecord::from_columns(crate::record::Columns {
+                id: before.id(),
+                user_id,
+                data: crate::record::StoredData::Text(Arc::clone(&update.data)),
+                created_at: before.created_at(),
+                expires_at,
+                updated_at: Some(update.now),
+            })
+        }
+        Write::Insert(record) => record.clone(),
+        Write::Touch(_) | Write::Delete(_) => before.clone(),
+    }
+}

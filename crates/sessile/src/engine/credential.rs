@@ -1,0 +1,25 @@
+//! What a request shows to name a session.
+
+use crate::record::{SessionId, SessionToken};
+
+/// What a request shows, or is given, to name a session.
+///
+/// `Debug` shows the id, which is public, and never the token.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum Credential {
+    /// The secret: see [`Naming::Token`](super::Naming::Token).
+    Token(SessionToken),
+    /// The id: see [`Naming::Id`](super::Naming::Id).
+    Id(SessionId),
+}
+
+impl Credential {
+    /// The session it names.
+    pub fn id(&self) -> SessionId {
+        match self {
+            Credential::Token(token) => token.id(),
+            Credential::Id(id) => *id,
+        }
+    }
+}

@@ -1,0 +1,222 @@
+//! `Sessions`: the store, a policy and the laws. Everything that is not one request.
+//!
+//! This floor loads, merges, commits, renews and purges. It never sees a cookie or an HTTP request.
+
+mod admin;
+mod changes;
+mod commit;
+mod credential;
+mod error;
+mod event;
+mod meta;
+mod plan;
+mod policy;
+mod purge;
+mod turns;
+
+use std::future::Future;
+use std::sync::Arc;
+
+use crate::record::{
+    Clock, Random, RandomError, SessionId, SessionRecord, SessionToken, SystemClock, SystemRandom, Timestamp,
+};
+use crate::store::{SessionStore, StoreError};
+
+pub use admin::{Description, NewSession, Selection};
+pub use changes::Changes;
+pub(crate) use changes::{SignIn, UpdateValue};
+pub(crate) use commit::Committed;
+pub use credential::Credential;
+pub use error::EngineError;
+pub use event::{Event, Listener, Rejection};
+pub(crate) use meta::Meta;
+pub(crate) use plan::Base;
+pub use policy::{Naming, Policy};
+pub use purge::{PurgeReport, PurgeSchedule, PurgeTask};
+
+use event::Listeners;
+use turns::Turns;
+
+/// The service: a store, a policy, a clock. Cheap to clone; all clones are the same service.
+///
+/// ```
+/// use sessile::{Policy, Sessions, store::MemoryStore};
+/// use std::time::Duration;
+///
+/// let sessions = Sessions::builder(MemoryStore::new())
+///     .policy(Policy::new().idle_timeout(Duration::from_secs(3600)))
+///     .build();
+/// # let _ = sessions;
+/// ```
+#[derive(Clone)]
+pub struct Sessions {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    store: Arc<dyn SessionStore>,
+    policy: Policy,
+    clock: Arc<dyn Clock>,
+    random: Arc<dyn Random>,
+    listeners: Listeners,
+    turns: Turns,
+}
+
+/// Puts a [`Sessions`] together.
+pub struct SessionsBuilder {
+    store: Arc<dyn SessionStore>,
+    policy: Policy,
+    clock: Arc<dyn Clock>,
+    random: Arc<dyn Random>,
+    listeners: Listeners,
+}
+
+impl SessionsBuilder {
+    /// Lifetimes, renewal and limits. Default: [`Policy::default`].
+    #[must_use]
+    pub fn policy(mut self, policy: Policy) -> SessionsBuilder {
+        self.policy = policy;
+        self
+    }
+
+    /// The one source of time. Default: the operating system's.
+    #[must_use]
+    pub fn clock(mut self, clock: impl Clock) -> SessionsBuilder {
+        self.clock = Arc::new(clock);
+        self
+    }
+
+    /// The one source of secrets. Default: the operating system's; anything else is for simulations.
+    #[must_use]
+    pub fn random(mut self, random: impl Random) -> SessionsBuilder {
+        self.random = Arc::new(random);
+        self
+    }
+
+    /// Hears what happens to sessions. May be called several times.
+    #[must_use]
+    pub fn listener(mut self, listener: impl Listener) -> SessionsBuilder {
+        self.listeners.add(Arc::new(listener));
+        self
+    }
+
+    /// The service.
+    #[must_use]
+    pub fn build(self) -> Sessions {
+        let SessionsBuilder { store, policy, clock, random, listeners } = self;
+        Sessions {
+            inner: Arc::new(Inner { store, policy, clock, random, listeners, turns: Turns::default() }),
+        }
+    }
+}
+
+impl Sessions {
+    /// Sessions in `store`, with the default policy.
+    pub fn new(store: impl SessionStore) -> Sessions {
+        Sessions::builder(store).build()
+    }
+
+    /// Sessions in `store`, with choices.
+    pub fn builder(store: impl SessionStore) -> SessionsBuilder {
+        SessionsBuilder {
+            store: Arc::new(store),
+            policy: Policy::default(),
+            clock: Arc::new(SystemClock),
+            random: Arc::new(SystemRandom),
+            listeners: Listeners::default(),
+        }
+    }
+
+    /// The policy in force.
+    pub fn policy(&self) -> &Policy {
+        &self.inner.policy
+    }
+
+    /// The store.
+    pub fn store(&self) -> &dyn SessionStore {
+        &*self.inner.store
+    }
+
+    /// Now, by the clock of this service.
+    pub fn now(&self) -> Timestamp {
+        self.inner.clock.now()
+    }
+
+    /// The one live session among those that a request names.
+    ///
+    /// None when there is none, and none when there are several: one of them may have been planted.
+    /// Cost: 1 statement, 0 when nothing is named.
+    pub(crate) async fn find(&self, named: &[Credential]) -> Result<Option<(Credential, Base)>, EngineError> {
+        let mut found: Option<(Credential, Base)> = None;
+        let ids: Vec<SessionId> = named.iter().map(Credential::id).collect();
+        let loaded = match ids[..] {
+            [] => return Ok(None),
+            [id] => vec![self.in_time(self.inner.store.load(id)).await?],
+            _ => self.in_time(self.inner.store.load_many(&ids)).await?,
+        };
+        let unknown = loaded.iter().all(|loaded| matches!(loaded, Ok(None)));
+        for (credential, loaded) in named.iter().zip(loaded) {
+            let Some(base) = self.judge(loaded)? else { continue };
+            if found.replace((credential.clone(), base)).is_some() {
+                self.tell(Event::Rejected { reason: Rejection::Ambiguous });
+                return Ok(None);
+            }
+        }
+        if unknown {
+            self.tell(Event::Rejected { reason: Rejection::Unknown });
+        }
+        Ok(found)
+    }
+
+    /// The live session with this id. Cost: 1 statement.
+    pub(crate) async fn load(&self, id: SessionId) -> Result<Option<Base>, EngineError> {
+        let loaded = self.in_time(self.inner.store.load(id)).await?;
+        self.judge(loaded)
+    }
+
+    /// What a loaded row means: nothing when it is dead or cannot be read.
+    fn judge(&self, loaded: Result<Option<SessionRecord>, StoreError>) -> Result<Option<Base>, EngineError> {
+        let record = match loaded {
+            Ok(Some(record)) => record,
+            Ok(None) => return Ok(None),
+            Err(StoreError::Malformed(row)) => {
+                self.tell(Event::Corrupt { id: row.id, problem: row.problem });
+                return Ok(None);
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let base = Base::of(record, self.policy());
+        if !self.policy().is_live(&base.record, || Meta::of(&base.data), self.now()) {
+            self.tell(Event::Expired { id: base.record.id() });
+            return Ok(None);
+        }
+        if let Some(problem) = &base.problem {
+            self.tell(Event::Corrupt { id: base.record.id().to_string(), problem: problem.clone() });
+        }
+        Ok(Some(base))
+    }
+
+    fn new_credential(&self) -> Result<Credential, EngineError> {
+        let random = &*self.inner.random;
+        Ok(match self.policy().naming() {
+            Naming::Token => Credential::Token(SessionToken::generate(random)?),
+            Naming::Id => Credential::Id(SessionId::random(random)?),
+        })
+    }
+
+    pub(crate) fn fill_random(&self, bytes: &mut [u8]) -> Result<(), RandomError> {
+        self.inner.random.fill(bytes)
+    }
+
+    fn tell(&self, event: Event) {
+        self.inner.listeners.tell(event);
+    }
+
+    /// Waits for the store, but not for ever.
+    async fn in_time<T>(&self, answer: impl Future<Output = T>) -> Result<T, StoreError> {
+        let after = self.policy().store_timeout;
+        tokio::time::timeout(after, answer)
+            .await
+            .map_err(|_| StoreError::Timeout { store: self.inner.store.name(), after })
+    }
+}

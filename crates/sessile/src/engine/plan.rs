@@ -1,0 +1,190 @@
+//! What a request's changes make of a row: pure decisions, no store.
+
+use super::changes::{Changes, SignIn};
+use super::error::EngineError;
+use super::meta::Meta;
+use super::policy::Policy;
+use crate::record::{Columns, SessionData, SessionId, SessionRecord, StoredData, Timestamp, UserId};
+use crate::store::{Expiry, Rotation, Update, Write};
+
+/// lback's keys in the data.
+const LBACK_USER_ID: &str = "user_id";
+const LBACK_USER_TYPE: &str = "user_type";
+
+/// A row as a request sees it: decoded once, the corrupt one taken as empty and anonymous.
+#[derive(Debug, Clone)]
+pub(crate) struct Base {
+    pub(crate) record: SessionRecord,
+    pub(crate) data: SessionData,
+    pub(crate) user: Option<UserId>,
+    pub(crate) problem: Option<String>,
+}
+
+impl Base {
+    pub(crate) fn of(record: SessionRecord, policy: &Policy) -> Base {
+        match record.try_data() {
+            Ok(data) => {
+                let user = user_of(&record, &data, policy);
+                Base { record, data, user, problem: None }
+            }
+            Err(error) => {
+                Base { record, data: SessionData::new(), user: None, problem: Some(error.to_string()) }
+            }
+        }
+    }
+}
+
+/// Whose session it is. For lback the data is the authority: Python never changes the column.
+fn user_of(record: &SessionRecord, data: &SessionData, policy: &Policy) -> Option<UserId> {
+    if policy.user_in_data { user_in(data) } else { record.user_id().cloned() }
+}
+
+fn user_in(data: &SessionData) -> Option<UserId> {
+    let text = data.raw(LBACK_USER_ID)?;
+    match data.get::<String>(LBACK_USER_ID) {
+        Ok(text) => text.and_then(|text| UserId::new(text).ok()),
+        Err(_) if text.starts_with(|first: char| first == '-' || first.is_ascii_digit()) => {
+            UserId::new(text).ok()
+        }
+        Err(_) => None,
+    }
+}
+
+/// Notes the user where lback looks. A number stays a number, as the framework's own login writes it.
+fn write_lback_user(data: &mut SessionData, sign_in: &SignIn) -> Result<(), EngineError> {
+    let user = sign_in.user.as_str();
+    match user.parse::<i64>() {
+        Ok(number) if number.to_string() == user => data.insert(LBACK_USER_ID, &number)?,
+        _ => data.insert(LBACK_USER_ID, user)?,
+    }
+    if let Some(user_type) = &sign_in.user_type {
+        data.insert(LBACK_USER_TYPE, &**user_type)?;
+    }
+    Ok(())
+}
+
+/// What a session holds.
+struct Content {
+    data: SessionData,
+    user: Option<UserId>,
+}
+
+fn changed(
+    mut data: SessionData,
+    user: Option<UserId>,
+    changes: &Changes,
+    policy: &Policy,
+    now: Timestamp,
+) -> Result<Content, EngineError> {
+    if let Some(sign_in) = changes.signed_in()
+        && !policy.keeps_data(user.as_ref(), &sign_in.user)
+    {
+        // Somebody else signed in here meanwhile, or anonymous data is not to be kept.
+        data = SessionData::new();
+    }
+    changes.apply_to(&mut data, now)?;
+    let mut user = changes.signed_in().map(|sign_in| sign_in.user.clone()).or(user);
+    if policy.user_in_data {
+        if let Some(sign_in) = changes.signed_in() {
+            write_lback_user(&mut data, sign_in)?;
+        }
+        user = user_in(&data);
+    }
+    Ok(Content { data, user })
+}
+
+fn bounded(data: &SessionData, policy: &Policy) -> Result<StoredData, EngineError> {
+    let text = data.to_text();
+    if text.len() > policy.max_data_bytes {
+        return Err(EngineError::TooLarge { bytes: text.len(), limit: policy.max_data_bytes });
+    }
+    Ok(StoredData::Text(text))
+}
+
+/// The row for a session that begins now, or `None` when there is nothing to store.
+pub(crate) fn fresh(
+    changes: &Changes,
+    policy: &Policy,
+    now: Timestamp,
+) -> Result<Option<impl Fn(SessionId) -> SessionRecord + use<>>, EngineError> {
+    let Content { data, user } = changed(SessionData::new(), None, changes, policy, now)?;
+    if data.is_empty() && user.is_none() && !changes.keeps_empty() {
+        return Ok(None);
+    }
+    let expires_at = match changes.expires_in() {
+        Some(first) => now.saturating_add(first),
+        None => policy.expiry(now, &Meta::of(&data), now),
+    };
+    let stored = bounded(&data, policy)?;
+    Ok(Some(move |id| {
+        SessionRecord::from_columns(Columns {
+            id,
+            user_id: user.clone(),
+            data: stored.clone(),
+            created_at: Some(now),
+            expires_at,
+            updated_at: Some(now),
+        })
+    }))
+}
+
+/// The one write that makes the changes on this row; `None` when they change nothing.
+pub(crate) fn rewrite(
+    base: &Base,
+    changes: &Changes,
+    new_id: Option<SessionId>,
+    policy: &Policy,
+    now: Timestamp,
+) -> Result<Option<Write>, EngineError> {
+    let Base { record, .. } = base;
+    let Content { data, user } = changed(base.data.clone(), base.user.clone(), changes, policy, now)?;
+    let meta = Meta::of(&data);
+    let Some(id) = new_id else {
+        let stored =
+            if changes.changes_data() { bounded(&data, policy)? } else { record.stored_data().clone() };
+        if stored == *record.stored_data() && user.as_ref() == record.user_id() {
+            return Ok(None);
+        }
+        return Ok(Some(Write::Update(Update {
+            id: record.id(),
+            expected: record.stored_data().clone(),
+            data: data.to_text(),
+            user_id: (user.as_ref() != record.user_id()).then_some(user),
+            expires_at: expiry_of_update(record, &meta, changes, policy, now),
+            now,
+        })));
+    };
+    // A login begins a new lifetime; a mere rotation keeps the old one, and its end.
+    let created_at = if changes.signed_in().is_some() { Some(now) } else { record.created_at() };
+    let expires_at = match created_at {
+        None => record.expires_at(),
+        Some(began) if changes.changes_lifetime() => policy.expiry(began, &meta, now),
+        Some(began) => policy.expiry(began, &meta, now).max(record.expires_at()),
+    };
+    let data = bounded(&data, policy)?;
+    let columns = Columns { id, user_id: user, data, created_at, expires_at, updated_at: Some(now) };
+    Ok(Some(Write::Rotate(Rotation {
+        id: record.id(),
+        expected: record.stored_data().clone(),
+        record: SessionRecord::from_columns(columns),
+        now,
+    })))
+}
+
+fn expiry_of_update(
+    record: &SessionRecord,
+    meta: &Meta,
+    changes: &Changes,
+    policy: &Policy,
+    now: Timestamp,
+) -> Expiry {
+    let Some(created_at) = record.created_at() else { return Expiry::Keep };
+    let renewed = policy.expiry(created_at, meta, now);
+    if changes.changes_lifetime() {
+        Expiry::Set(renewed)
+    } else if policy.renew_after.is_some() && renewed > record.expires_at() {
+        Expiry::Extend(renewed)
+    } else {
+        Expiry::Keep
+    }
+}

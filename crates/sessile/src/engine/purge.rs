@@ -1,0 +1,158 @@
+//! Purge: removing what has expired, in small batches, for ever or once.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use super::{EngineError, Event, Sessions};
+use crate::record::{Random, Timestamp};
+use crate::store::PurgeLimits;
+
+/// How far the store's clock and ours may lie apart before nothing is purged: whoever is wrong, live
+/// sessions must not pay for it.
+const CLOCK_TOLERANCE: Duration = Duration::from_secs(60);
+
+/// What a purge removed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct PurgeReport {
+    /// Rows removed.
+    pub removed: u64,
+    /// Batches it took.
+    pub batches: u64,
+}
+
+/// When the background purge runs.
+#[derive(Debug, Clone, Copy)]
+pub struct PurgeSchedule {
+    /// Between two runs. Each wait is drawn between half of it and one and a half, so that many nodes
+    /// do not run together. Default: 60 seconds.
+    pub interval: Duration,
+    /// Whether to draw. Default: yes.
+    pub jitter: bool,
+    /// The bounds of one batch. Default: 1,000 rows, 10 ms.
+    pub limits: PurgeLimits,
+    /// Between two batches, so that others get their turn. Default: 10 ms.
+    pub pause: Duration,
+}
+
+impl Default for PurgeSchedule {
+    fn default() -> PurgeSchedule {
+        PurgeSchedule {
+            interval: Duration::from_secs(60),
+            jitter: true,
+            limits: PurgeLimits::default(),
+            pause: Duration::from_millis(10),
+        }
+    }
+}
+
+impl Sessions {
+    /// Removes everything that has expired, batch after batch. `progress` hears after each batch.
+    ///
+    /// # Errors
+    /// When the store fails, or its clock and ours are more than a minute apart. What was removed
+    /// before stays removed.
+    pub async fn purge(&self, progress: impl FnMut(PurgeReport)) -> Result<PurgeReport, EngineError> {
+        self.purge_within(PurgeLimits::default(), Duration::ZERO, progress).await
+    }
+
+    async fn purge_within(
+        &self,
+        limits: PurgeLimits,
+        pause: Duration,
+        mut progress: impl FnMut(PurgeReport),
+    ) -> Result<PurgeReport, EngineError> {
+        let now = self.now();
+        self.compare_clocks(now).await?;
+        let mut report = PurgeReport::default();
+        loop {
+            let batch = self.in_time(self.store().purge(now, limits)).await??;
+            let rows = batch.removed.len() as u64 + batch.removed_foreign;
+            report.removed += rows;
+            report.batches += 1;
+            if rows > 0 {
+                self.tell(Event::Purged { rows });
+            }
+            progress(report);
+            if !batch.more {
+                return Ok(report);
+            }
+            if pause.is_zero() {
+                tokio::task::yield_now().await;
+            } else {
+                tokio::time::sleep(pause).await;
+            }
+        }
+    }
+
+    async fn compare_clocks(&self, now: Timestamp) -> Result<(), EngineError> {
+        let Some(theirs) = self.in_time(self.store().clock()).await?? else { return Ok(()) };
+        let apart = theirs.saturating_since(now).max(now.saturating_since(theirs));
+        if apart > CLOCK_TOLERANCE {
+            return Err(EngineError::ClocksDiffer { ours: now, theirs });
+        }
+        Ok(())
+    }
+
+    /// Purges in the background until the returned task is stopped or dropped. The first run comes
+    /// after one wait. A failed run is logged and the next one comes all the same.
+    ///
+    /// Must be called within a tokio runtime.
+    pub fn spawn_purge(&self, schedule: PurgeSchedule) -> PurgeTask {
+        let (stop, mut stopped) = watch::channel(());
+        let sessions = self.clone();
+        let task = tokio::spawn(async move {
+            loop {
+                let wait = schedule.wait(&sessions.inner.random);
+                tokio::select! {
+                    _ = stopped.changed() => return,
+                    () = tokio::time::sleep(wait) => {}
+                }
+                tokio::select! {
+                    // Between two batches: a batch that has begun in the store is finished there.
+                    _ = stopped.changed() => return,
+                    run = sessions.purge_within(schedule.limits, schedule.pause, |_| {}) => match run {
+                        Ok(report) if report.removed > 0 => {
+                            tracing::info!(removed = report.removed, batches = report.batches, "purged expired sessions");
+                        }
+                        Ok(_) => {}
+                        Err(error) => tracing::error!(%error, "purge failed, the next run tries again"),
+                    },
+                }
+            }
+        });
+        PurgeTask { stop, task: Some(task) }
+    }
+}
+
+impl PurgeSchedule {
+    fn wait(&self, random: &Arc<dyn Random>) -> Duration {
+        let mut bytes = [0; 2];
+        if !self.jitter || random.fill(&mut bytes).is_err() {
+            return self.interval;
+        }
+        let share = f64::from(u16::from_le_bytes(bytes)) / f64::from(u16::MAX);
+        self.interval.mul_f64(0.5 + share)
+    }
+}
+
+/// The background purge. Dropping it stops it too, without waiting.
+#[derive(Debug)]
+pub struct PurgeTask {
+    stop: watch::Sender<()>,
+    task: Option<JoinHandle<()>>,
+}
+
+impl PurgeTask {
+    /// Stops it and waits until it has stopped.
+    pub async fn stop(mut self) {
+        // An error means that it has stopped already.
+        let _ = self.stop.send(());
+        if let Some(task) = self.task.take() {
+            let _ = task.await;
+        }
+    }
+}
