@@ -1,0 +1,223 @@
+//! Reading and changing values.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::{AsKey, Session, SessionError};
+use crate::engine::UpdateValue;
+use crate::record::{DataError, json};
+
+/// Access to values. All of it is synchronous and costs no statement.
+impl Session {
+    /// The value under a key; `None` when there is none, or it is `null`.
+    ///
+    /// # Errors
+    /// When there is a value and it is not a `T`. The value stays.
+    pub fn get<T: DeserializeOwned>(&self, key: impl AsKey<T>) -> Result<Option<T>, SessionError> {
+        Ok(self.state().data.get(key.name())?)
+    }
+
+    /// The value under a key.
+    ///
+    /// # Errors
+    /// [`SessionError::Missing`] when there is none; as [`get`](Self::get) otherwise.
+    pub fn require<T: DeserializeOwned>(&self, key: impl AsKey<T>) -> Result<T, SessionError> {
+        let value = self.state().data.get(key.name())?;
+        value.ok_or_else(|| SessionError::Missing { key: key.name().to_owned() })
+    }
+
+    /// The value under a key, or `default` when there is none or it is something else: for values that
+    /// nobody would miss.
+    pub fn get_or<T: DeserializeOwned>(&self, key: impl AsKey<T>, default: T) -> T {
+        match self.state().data.get(key.name()) {
+            Ok(value) => value.unwrap_or(default),
+            Err(error) => {
+                tracing::warn!(%error, "a session value is not what was expected, the default is used");
+                default
+            }
+        }
+    }
+
+    /// The JSON text under a key, as it is stored.
+    pub fn raw(&self, key: &str) -> Option<String> {
+        self.state().data.raw(key).map(str::to_owned)
+    }
+
+    /// Whether there is a value under this key, `null` included.
+    pub fn contains(&self, key: &str) -> bool {
+        self.state().data.contains(key)
+    }
+
+    /// Whether there is a value under one of these keys.
+    pub fn contains_any(&self, keys: &[&str]) -> bool {
+        let state = self.state();
+        keys.iter().any(|key| state.data.contains(key))
+    }
+
+    /// The keys, in the order in which they were first set.
+    pub fn keys(&self) -> Vec<String> {
+        self.state().data.keys().map(|key| key.into_owned()).collect()
+    }
+
+    /// Whether there is no value at all.
+    pub fn is_empty(&self) -> bool {
+        self.state().data.is_empty()
+    }
+
+    /// Sets a key. A value that is written as `null` (`None`, `()`) removes it.
+    ///
+    /// # Errors
+    /// When the value cannot be written as JSON, or the key is `_sessile`.
+    pub fn insert<T: Serialize + ?Sized>(&self, key: impl AsKey<T>, value: &T) -> Result<(), SessionError> {
+        let key = key.name();
+        let text = json::to_text(value).map_err(|source| DataError::Encode { key: key.into(), source })?;
+        if text == "null" {
+            self.remove(key);
+            return Ok(());
+        }
+        self.insert_text(key, text.into())
+    }
+
+    fn insert_text(&self, key: &str, text: Arc<str>) -> Result<(), SessionError> {
+        let mut state = self.state();
+        state.data.insert_raw(key, Arc::clone(&text))?;
+        state.changes.set(key, text);
+        Ok(())
+    }
+
+    /// Removes a key. Whether there was one; if not, nothing is changed.
+    pub fn remove(&self, key: &str) -> bool {
+        let mut state = self.state();
+        let removed = state.data.remove(key);
+        if removed {
+            state.changes.remove(key);
+        }
+        removed
+    }
+
+    /// Takes a value out.
+    ///
+    /// # Errors
+    /// When the value is not a `T`. It then stays.
+    pub fn take<T: DeserializeOwned>(&self, key: impl AsKey<T>) -> Result<Option<T>, SessionError> {
+        let name = key.name();
+        let value = self.state().data.get(name)?;
+        self.remove(name);
+        Ok(value)
+    }
+
+    /// The value under a key; `make` makes one when there is none, once, and it is stored.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get) and [`insert`](Self::insert).
+    pub fn get_or_insert_with<T, F>(&self, key: impl AsKey<T>, make: F) -> Result<T, SessionError>
+    where
+        T: Serialize + DeserializeOwned,
+        F: FnOnce() -> T,
+    {
+        let name = key.name();
+        if let Some(value) = self.state().data.get(name)? {
+            return Ok(value);
+        }
+        let value = make();
+        self.insert(name, &value)?;
+        Ok(value)
+    }
+
+    /// Changes a value in place, from `T::default()` when there is none; returns what it is then.
+    ///
+    /// Nothing is lost: when another request was faster, `change` runs again on what that one left. So
+    /// it may run several times, and must depend on nothing but its argument.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get) and [`insert`](Self::insert).
+    pub fn update<T, F>(&self, key: impl AsKey<T>, change: F) -> Result<T, SessionError>
+    where
+        T: Serialize + DeserializeOwned + Default,
+        F: Fn(&mut T) + Send + Sync + 'static,
+    {
+        let key = key.name();
+        let name: Box<str> = key.into();
+        self.update_text(
+            key,
+            Arc::new(move |text| {
+                let mut value = match text.filter(|text| *text != "null") {
+                    Some(text) => json::from_text(text)
+                        .map_err(|source| DataError::Decode { key: name.clone(), source })?,
+                    None => T::default(),
+                };
+                change(&mut value);
+                let text = json::to_text(&value)
+                    .map_err(|source| DataError::Encode { key: name.clone(), source })?;
+                Ok(Some(text).filter(|text| text != "null"))
+            }),
+        )?;
+        Ok(self.state().data.get(key)?.unwrap_or_default())
+    }
+
+    /// Appends to the list under a key, and makes one when there is none. Nothing is lost when several
+    /// requests append at once.
+    ///
+    /// # Errors
+    /// When the value under the key is not a list, or the item cannot be written as JSON.
+    pub fn push<T: Serialize + ?Sized>(&self, key: &str, item: &T) -> Result<(), SessionError> {
+        let name: Box<str> = key.into();
+        let item = json::to_text(item).map_err(|source| DataError::Encode { key: name.clone(), source })?;
+        self.update_text(key, Arc::new(move |list| append(&name, list, &item).map(Some)))
+    }
+
+    pub(super) fn update_text(&self, key: &str, apply: UpdateValue) -> Result<(), SessionError> {
+        let mut state = self.state();
+        match apply(state.data.raw(key))? {
+            Some(text) => state.data.insert_raw(key, text)?,
+            None => drop(state.data.remove(key)),
+        }
+        state.changes.update(key, apply);
+        Ok(())
+    }
+
+    /// Sets all keys of a map or struct, and leaves the others.
+    ///
+    /// # Errors
+    /// When `values` is not written as a JSON object, or has the key `_sessile`.
+    pub fn extend<T: Serialize + ?Sized>(&self, values: &T) -> Result<(), SessionError> {
+        let text = json::to_text(values).map_err(|source| DataError::Encode { key: "".into(), source })?;
+        let values = crate::record::SessionData::parse(text.into())?;
+        for key in values.keys() {
+            if let Some(text) = values.raw(&key) {
+                self.insert_text(&key, text.into())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes all keys but these.
+    pub fn keep_only(&self, keys: &[&str]) {
+        for key in self.keys() {
+            if !keys.contains(&key.as_str()) {
+                self.remove(&key);
+            }
+        }
+    }
+
+    /// Removes all values. The visitor stays signed in: to sign out, see [`logout`](Self::logout).
+    pub fn clear(&self) {
+        let mut state = self.state();
+        if !state.data.is_empty() {
+            state.data.clear();
+            state.changes.clear();
+        }
+    }
+}
+
+/// The text of a list with one more item, the others as they are.
+fn append(key: &str, list: Option<&str>, item: &str) -> Result<String, DataError> {
+    let mut items = match list.filter(|list| *list != "null") {
+        Some(list) => json::elements(list).map_err(|source| DataError::Decode { key: key.into(), source })?,
+        None => Vec::new(),
+    };
+    items.push(item);
+    Ok(json::list(&items))
+}

@@ -1,0 +1,50 @@
+//! What a handler can be told.
+
+use crate::engine::EngineError;
+use crate::record::{DataError, InvalidUserId};
+use crate::store::StoreError;
+
+/// A session could not do what the handler asked.
+///
+/// As a response: 503 with `Retry-After` when the store is not available, 409 when the session ended
+/// meanwhile, 413 when the data is too large, otherwise 500.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SessionError {
+    /// Loading or committing failed.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// A value cannot be read as the type that was asked for, or cannot be written as JSON.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// The user id cannot be stored.
+    #[error(transparent)]
+    UserId(#[from] InvalidUserId),
+    /// A key that the handler requires is not there.
+    #[error("the session has no value {key:?}")]
+    Missing {
+        /// Its name.
+        key: String,
+    },
+    /// There is no session to rotate.
+    #[error("there is no session yet: nothing was stored, so there is nothing to rotate")]
+    NoSession,
+    /// The route is not under the session middleware.
+    #[error(
+        "no session middleware here: add `.layer(SessionLayer::new(sessions))` to the router that holds this route"
+    )]
+    MissingLayer,
+}
+
+impl SessionError {
+    /// Whether the same request may succeed a little later.
+    pub fn is_transient(&self) -> bool {
+        matches!(self, SessionError::Engine(error) if error.is_transient())
+    }
+}
+
+impl From<StoreError> for SessionError {
+    fn from(error: StoreError) -> SessionError {
+        SessionError::Engine(error.into())
+    }
+}

@@ -1,0 +1,99 @@
+//! Who the session belongs to, under which name, and for how long.
+
+use std::fmt::Display;
+use std::time::Duration;
+
+use super::{Session, SessionError};
+use crate::engine::SignIn;
+use crate::record::{Timestamp, UserId};
+
+/// Sign-in and lifetimes. All of it is recorded, and made in one atomic step by the commit.
+impl Session {
+    /// Who is signed in.
+    pub fn user_id(&self) -> Option<UserId> {
+        self.state().user.clone()
+    }
+
+    /// Signs `user` in: the session gets a new secret, a new id and a new lifetime, and the old one is
+    /// dead in the same instant, whoever else has its cookie (session fixation: OWASP ASVS 7.2.4).
+    ///
+    /// What an anonymous visitor stored goes along unless the policy forbids it; what another user
+    /// stored never does. Check the password first: this believes you.
+    ///
+    /// Cost: 1 statement, in the commit.
+    ///
+    /// # Errors
+    /// When the user id is empty, longer than 36 characters or has control characters.
+    pub fn login(&self, user: impl Display) -> Result<(), SessionError> {
+        self.sign_in(SignIn { user: UserId::new(user)?, user_type: None });
+        Ok(())
+    }
+
+    /// As [`login`](Self::login), noting lback's `user_type` (`user` or `admin`) beside the id.
+    ///
+    /// # Errors
+    /// As [`login`](Self::login).
+    pub fn login_as(&self, user: impl Display, user_type: &str) -> Result<(), SessionError> {
+        self.sign_in(SignIn { user: UserId::new(user)?, user_type: Some(user_type.into()) });
+        Ok(())
+    }
+
+    fn sign_in(&self, sign_in: SignIn) {
+        let mut state = self.state();
+        let keeps = self.sessions().policy().keeps_data(state.user.as_ref(), &sign_in.user);
+        if !keeps {
+            state.data = crate::record::SessionData::new();
+        }
+        state.user = Some(sign_in.user.clone());
+        state.changes.sign_in(sign_in, keeps);
+        // The token is bound to who the session belongs to.
+        drop(state);
+        self.forget_csrf_token();
+    }
+
+    /// Signs out: the session ends, here and for whoever else has its cookie. What is set afterwards in
+    /// the same request (a flash message: "signed out") belongs to a fresh, anonymous session.
+    ///
+    /// Cost: 1 statement, in the commit, even if the handler then fails.
+    pub fn logout(&self) {
+        self.state().end();
+    }
+
+    /// Gives the session a new secret and a new id; everything else stays, the absolute lifetime too. For
+    /// changes of privilege other than a login. Cost: 1 statement, in the commit.
+    ///
+    /// # Errors
+    /// [`SessionError::NoSession`] when nothing is stored for this visitor.
+    pub fn rotate(&self) -> Result<(), SessionError> {
+        let mut state = self.state();
+        if !state.exists() {
+            return Err(SessionError::NoSession);
+        }
+        state.changes.rotate();
+        Ok(())
+    }
+
+    /// Keeps the session for the longer lifetimes of the policy, with a cookie that outlives the browser;
+    /// `false` goes back.
+    pub fn remember(&self, remember: bool) {
+        self.state().changes.remember(remember);
+    }
+
+    /// Gives this session an idle timeout of its own, in whole seconds, from now on; `None` goes back to
+    /// the policy's. The absolute lifetime holds all the same.
+    pub fn set_idle_timeout(&self, idle: Option<Duration>) {
+        self.state().changes.idle_timeout(idle);
+    }
+
+    /// Notes where the session is ("Firefox on Linux"), for the user's own list of sessions. At most 100
+    /// characters are kept. Personal data: note it only where you may.
+    pub fn set_device(&self, label: &str) {
+        self.state().changes.device(label);
+    }
+
+    /// When the session ends unless it is used, as of the last commit; `None` when nothing is stored.
+    pub fn expires_at(&self) -> Option<Timestamp> {
+        let state = self.state();
+        state.base.as_ref().filter(|_| !state.changes.ends()).map(|base| base.record.expires_at())
+    }
+}

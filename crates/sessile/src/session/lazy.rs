@@ -1,0 +1,148 @@
+//! A session that is loaded when it is asked for, and committed once.
+
+use std::sync::Arc;
+
+use tokio::sync::OnceCell;
+
+use super::state::{Answer, State};
+use super::{Session, SessionError, StateLock};
+use crate::engine::{Base, Changes, Credential, Meta, Sessions};
+use crate::record::Timestamp;
+
+/// What all handles of one request share.
+pub(crate) struct Shared {
+    pub(crate) sessions: Sessions,
+    named: Vec<Credential>,
+    loaded: OnceCell<()>,
+    /// One commit at a time: a second one begins where the first one ended.
+    committing: tokio::sync::Mutex<()>,
+    pub(super) state: StateLock,
+}
+
+impl Shared {
+    pub(crate) fn new(sessions: Sessions, named: Vec<Credential>) -> Shared {
+        Shared {
+            sessions,
+            named,
+            loaded: OnceCell::new(),
+            committing: tokio::sync::Mutex::new(()),
+            state: StateLock::new(State::default()),
+        }
+    }
+
+    async fn load(&self) -> Result<(), SessionError> {
+        self.loaded
+            .get_or_try_init(async || {
+                let found =
+                    if self.named.is_empty() { None } else { self.sessions.find(&self.named).await? };
+                self.state.lock().load(found);
+                Ok(())
+            })
+            .await
+            .copied()
+    }
+
+    /// Whether anybody asked for the session at all. If not, there is nothing to do and nothing to vary.
+    pub(crate) fn is_touched(&self) -> bool {
+        self.loaded.initialized()
+    }
+
+    pub(super) async fn commit(&self) -> Result<(), SessionError> {
+        self.commit_only(Changes::clone).await
+    }
+
+    /// The end of a request that succeeded: commits, or moves the expiry forward when that is due.
+    pub(crate) async fn finish(&self) -> Result<Answer, SessionError> {
+        self.commit().await?;
+        let unchanged: Option<Base> = {
+            let state = self.state.lock();
+            match state.answer {
+                Answer::Keep => state.base.clone(),
+                Answer::Set(_) | Answer::Remove => None,
+            }
+        };
+        if let Some(base) = unchanged {
+            let renewed = self.sessions.renew(base).await?;
+            self.state.lock().settle(renewed, self.sessions.policy());
+        }
+        Ok(self.take_answer())
+    }
+
+    /// The end of a request that failed: data changes and logins are dropped, endings are carried out.
+    pub(crate) async fn finish_failed(&self) -> Result<Answer, SessionError> {
+        self.commit_only(Changes::endings).await?;
+        Ok(self.take_answer())
+    }
+
+    fn take_answer(&self) -> Answer {
+        std::mem::take(&mut self.state.lock().answer)
+    }
+
+    async fn commit_only(&self, part: impl Fn(&Changes) -> Changes) -> Result<(), SessionError> {
+        let _turn = self.committing.lock().await;
+        let (base, changes) = {
+            let state = self.state.lock();
+            (state.base.clone(), part(&state.changes))
+        };
+        if changes.is_empty() {
+            return Ok(());
+        }
+        let committed = self.sessions.commit(base, &changes).await?;
+        self.state.lock().settle(committed, self.sessions.policy());
+        Ok(())
+    }
+
+    pub(crate) fn consulted(&self) -> bool {
+        self.state.lock().consulted
+    }
+
+    /// Until when the cookie is to live: for a remembered session, or for every one if `always`, until
+    /// the session's own end; otherwise until the browser is closed.
+    pub(crate) fn cookie_until(&self, always: bool) -> Option<Timestamp> {
+        let state = self.state.lock();
+        let base = state.base.as_ref()?;
+        (always || Meta::of(&base.data).remember()).then(|| base.record.expires_at())
+    }
+}
+
+/// A session that costs nothing until it is asked for.
+///
+/// The middleware puts one into every request's extensions.
+#[derive(Clone)]
+pub struct LazySession {
+    pub(crate) shared: Arc<Shared>,
+}
+
+impl LazySession {
+    /// The session a request names with these credentials; with none, an anonymous visitor's. For
+    /// transports of your own: the middleware does this for cookies.
+    pub fn new(sessions: Sessions, named: Vec<Credential>) -> LazySession {
+        LazySession { shared: Arc::new(Shared::new(sessions, named)) }
+    }
+
+    /// Loads it, once. Cost: 1 statement; 0 without a cookie, and 0 the second time.
+    ///
+    /// # Errors
+    /// When the store fails. Nothing is then known about the visitor: do not take them for anonymous.
+    pub async fn load(&self) -> Result<Session, SessionError> {
+        self.shared.load().await?;
+        Ok(Session::new(Arc::clone(&self.shared)))
+    }
+
+    /// Whether the request names a session at all, dead or alive. Costs nothing.
+    pub fn is_named(&self) -> bool {
+        self.shared.is_named()
+    }
+}
+
+impl Shared {
+    fn is_named(&self) -> bool {
+        !self.named.is_empty()
+    }
+}
+
+impl std::fmt::Debug for LazySession {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("LazySession").field("is_touched", &self.shared.is_touched()).finish()
+    }
+}

@@ -1,0 +1,99 @@
+//! The handle a request handler holds: data, sign-in, flash messages, CSRF token.
+//!
+//! After loading, access is synchronous and touches no store: everything is recorded, and one commit
+//! makes it when the response leaves. This floor knows no HTTP.
+
+mod access;
+mod csrf;
+mod error;
+mod flash;
+mod identity;
+mod key;
+mod lazy;
+mod state;
+
+use std::fmt;
+use std::sync::Arc;
+
+use parking_lot::{Mutex, MutexGuard};
+
+use crate::engine::Sessions;
+use crate::record::SessionId;
+
+pub use error::SessionError;
+pub use flash::Flash;
+pub use key::{AsKey, Key};
+pub use lazy::LazySession;
+pub(crate) use lazy::Shared;
+pub(crate) use state::Answer;
+use state::State;
+
+/// The session of one request. Cheap to clone; all clones are the same session.
+///
+/// Nothing is written until the response leaves, or until [`save`](Self::save). Two requests that
+/// change different keys both win; of two that set the same key the last one does, and
+/// [`update`](Self::update) counts both.
+///
+/// ```
+/// use sessile::{Key, Session, SessionError};
+///
+/// const CART: Key<Vec<String>> = Key::new("cart");
+///
+/// fn add(session: &Session, item: String) -> Result<(), SessionError> {
+///     session.update(CART, move |cart| cart.push(item.clone()))?;
+///     session.flash("info", "Added to your cart")
+/// }
+/// ```
+#[derive(Clone)]
+pub struct Session {
+    shared: Arc<Shared>,
+}
+
+impl Session {
+    pub(crate) fn new(shared: Arc<Shared>) -> Session {
+        Session { shared }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.shared.state.lock()
+    }
+
+    /// The service that this session belongs to: to list and revoke others.
+    pub fn sessions(&self) -> &Sessions {
+        &self.shared.sessions
+    }
+
+    /// The id of the row, if there is one that goes on: `None` for a visitor for whom nothing is stored,
+    /// and after a logout. After a login or a rotation it is the old one until the commit.
+    pub fn id(&self) -> Option<SessionId> {
+        let state = self.state();
+        state.base.as_ref().filter(|_| !state.changes.ends()).map(|base| base.record.id())
+    }
+
+    /// Whether something was changed that is not committed yet.
+    pub fn is_modified(&self) -> bool {
+        !self.state().changes.is_empty()
+    }
+
+    /// Commits now instead of when the response leaves: for streams and websockets, whose head has left
+    /// already, and for handlers that must know whether it worked. The cookie still needs a head that
+    /// has not left.
+    ///
+    /// Cost: 1 statement if something was changed, otherwise 0.
+    ///
+    /// # Errors
+    /// When the commit fails; the changes are kept and can be tried again.
+    pub async fn save(&self) -> Result<(), SessionError> {
+        self.shared.commit().await
+    }
+}
+
+/// Without data and token.
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session").field("id", &self.id()).field("is_modified", &self.is_modified()).finish()
+    }
+}
+
+/// Keeps the type of the state's lock out of the other modules.
+type StateLock = Mutex<State>;
