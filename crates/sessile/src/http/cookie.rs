@@ -1,0 +1,289 @@
+//! The session cookie: how it is named, what goes with it, and what browsers would refuse.
+
+use std::borrow::Cow;
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use ::http::HeaderValue;
+
+/// Browsers drop a cookie whose name and value together are longer (RFC 6265bis, 5.6).
+const MAX_COOKIE_BYTES: usize = 4_096;
+/// Browsers cap the age of a cookie (RFC 6265bis, 5.6).
+const MAX_AGE: Duration = Duration::from_secs(400 * 24 * 60 * 60);
+/// Room that a value of ours needs: a token has 43 characters.
+const LONGEST_VALUE: usize = 64;
+
+/// When browsers send the cookie with requests that other sites start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SameSite {
+    /// Never, not even when a link is followed.
+    Strict,
+    /// Only when a link is followed.
+    Lax,
+    /// Always; needs `Secure`.
+    None,
+}
+
+/// The name and the attributes of the session cookie.
+///
+/// Default: `__Host-session`, `Secure`, `HttpOnly`, `SameSite=Lax`, `Path=/`, no `Domain`, until the
+/// browser is closed. The prefix makes browsers refuse a cookie of this name that another host or an
+/// insecure page tries to plant (RFC 6265bis, 4.1.3). Browsers treat `http://localhost` and
+/// `http://127.0.0.1` as secure, Safari excepted: see [`CookieConfig::insecure`] for that.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CookieConfig {
+    name: Cow<'static, str>,
+    path: Cow<'static, str>,
+    domain: Option<Cow<'static, str>>,
+    secure: bool,
+    http_only: bool,
+    same_site: Option<SameSite>,
+    partitioned: bool,
+    dated: bool,
+}
+
+/// A cookie that browsers would refuse, or that would not be safe.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum CookieConfigError {
+    /// The name has characters that a cookie's name cannot have.
+    #[error("{name:?} is no cookie name: letters, digits and !#$%&'*+-.^_`|~ are allowed")]
+    Name {
+        /// The name.
+        name: String,
+    },
+    /// Name and value would be longer than 4,096 bytes.
+    #[error(
+        "a cookie name of {0} bytes leaves no room for the value: name and value have at most 4,096 bytes"
+    )]
+    TooLong(usize),
+    /// The `__Secure-` prefix needs `Secure`.
+    #[error("browsers refuse a __Secure- cookie without Secure: call .secure(true) or choose another name")]
+    SecurePrefix,
+    /// The `__Host-` prefix needs `Secure`, `Path=/` and no `Domain`.
+    #[error(
+        "browsers refuse a __Host- cookie unless it has Secure, Path=/ and no Domain: change those or choose another name"
+    )]
+    HostPrefix,
+    /// The `__Http-` and `__Host-Http-` prefixes need `HttpOnly` as well.
+    #[error("browsers refuse a {0} cookie without Secure and HttpOnly: set those or choose another name")]
+    HttpPrefix(&'static str),
+    /// `SameSite=None` needs `Secure`.
+    #[error("browsers refuse SameSite=None without Secure: call .secure(true) or choose Lax")]
+    SameSiteNone,
+    /// `Partitioned` needs `Secure`.
+    #[error("browsers refuse Partitioned without Secure: call .secure(true)")]
+    Partitioned,
+    /// The path does not begin with a slash or has characters that end an attribute.
+    #[error("{path:?} is no cookie path: it begins with / and has no semicolon and no control characters")]
+    Path {
+        /// The path.
+        path: String,
+    },
+    /// The domain has characters that no host name has.
+    #[error("{domain:?} is no cookie domain: a host name such as example.com is expected")]
+    Domain {
+        /// The domain.
+        domain: String,
+    },
+}
+
+impl Default for CookieConfig {
+    fn default() -> CookieConfig {
+        CookieConfig {
+            name: Cow::Borrowed("__Host-session"),
+            path: Cow::Borrowed("/"),
+            domain: None,
+            secure: true,
+            http_only: true,
+            same_site: Some(SameSite::Lax),
+            partitioned: false,
+            dated: false,
+        }
+    }
+}
+
+impl CookieConfig {
+    /// The default cookie.
+    pub fn new() -> CookieConfig {
+        CookieConfig::default()
+    }
+
+    /// `session`, without `Secure` and prefix: for plain HTTP where the browser insists, and for curl.
+    /// Never for a site that others can reach.
+    pub fn insecure() -> CookieConfig {
+        CookieConfig { name: Cow::Borrowed("session"), secure: false, ..CookieConfig::default() }
+    }
+
+    /// lback's cookie: `session_id`, `HttpOnly`, `Path=/`, with a date, and nothing else.
+    pub fn lback() -> CookieConfig {
+        CookieConfig {
+            name: Cow::Borrowed("session_id"),
+            secure: false,
+            same_site: None,
+            dated: true,
+            ..CookieConfig::default()
+        }
+    }
+
+    /// Another name. Two layers with different names are two independent sessions.
+    #[must_use]
+    pub fn name(mut self, name: impl Into<Cow<'static, str>>) -> CookieConfig {
+        self.name = name.into();
+        self
+    }
+
+    /// Only for requests below this path.
+    #[must_use]
+    pub fn path(mut self, path: impl Into<Cow<'static, str>>) -> CookieConfig {
+        self.path = path.into();
+        self
+    }
+
+    /// Also for the subdomains of this domain, every one of which can then read and replace the cookie.
+    #[must_use]
+    pub fn domain(mut self, domain: impl Into<Cow<'static, str>>) -> CookieConfig {
+        self.domain = Some(domain.into());
+        self
+    }
+
+    /// Only over HTTPS. Default: yes.
+    #[must_use]
+    pub fn secure(mut self, secure: bool) -> CookieConfig {
+        self.secure = secure;
+        self
+    }
+
+    /// Hidden from scripts. Default: yes.
+    #[must_use]
+    pub fn http_only(mut self, http_only: bool) -> CookieConfig {
+        self.http_only = http_only;
+        self
+    }
+
+    /// When requests from other sites bring it. Default: `Lax`.
+    #[must_use]
+    pub fn same_site(mut self, same_site: SameSite) -> CookieConfig {
+        self.same_site = Some(same_site);
+        self
+    }
+
+    /// Kept apart for each site that embeds this one (CHIPS).
+    #[must_use]
+    pub fn partitioned(mut self, partitioned: bool) -> CookieConfig {
+        self.partitioned = partitioned;
+        self
+    }
+
+    /// The name.
+    pub fn cookie_name(&self) -> &str {
+        &self.name
+    }
+
+    /// Whether browsers would take this cookie.
+    ///
+    /// # Errors
+    /// Why they would not.
+    pub fn validate(&self) -> Result<(), CookieConfigError> {
+        use CookieConfigError as Wrong;
+        if self.name.is_empty() || !self.name.bytes().all(is_token_byte) {
+            return Err(Wrong::Name { name: self.name.to_string() });
+        }
+        if self.name.len() + LONGEST_VALUE > MAX_COOKIE_BYTES {
+            return Err(Wrong::TooLong(self.name.len()));
+        }
+        self.validate_prefix()?;
+        if self.same_site == Some(SameSite::None) && !self.secure {
+            return Err(Wrong::SameSiteNone);
+        }
+        if self.partitioned && !self.secure {
+            return Err(Wrong::Partitioned);
+        }
+        if !self.path.starts_with('/') || !self.path.bytes().all(is_attribute_byte) {
+            return Err(Wrong::Path { path: self.path.to_string() });
+        }
+        if let Some(domain) = &self.domain
+            && (domain.is_empty()
+                || !domain.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'.' || b == b'-'))
+        {
+            return Err(Wrong::Domain { domain: domain.to_string() });
+        }
+        Ok(())
+    }
+
+    /// Browsers compare the prefixes without regard to case.
+    fn validate_prefix(&self) -> Result<(), CookieConfigError> {
+        let name = self.name.to_ascii_lowercase();
+        let host = self.secure && self.path == "/" && self.domain.is_none();
+        for (prefix, needs_host) in [("__host-http-", true), ("__http-", false)] {
+            if name.starts_with(prefix) && !(self.http_only && self.secure && (host || !needs_host)) {
+                let prefix = if needs_host { "__Host-Http-" } else { "__Http-" };
+                return Err(CookieConfigError::HttpPrefix(prefix));
+            }
+        }
+        if name.starts_with("__host-") && !host {
+            return Err(CookieConfigError::HostPrefix);
+        }
+        if name.starts_with("__secure-") && !self.secure {
+            return Err(CookieConfigError::SecurePrefix);
+        }
+        Ok(())
+    }
+
+    /// Whether every cookie carries a date, remembered or not.
+    pub(super) fn is_dated(&self) -> bool {
+        self.dated
+    }
+
+    /// `Set-Cookie` for a value; with `max_age` it outlives the browser, for 400 days at most.
+    pub(super) fn set(&self, value: &str, max_age: Option<Duration>) -> Option<HeaderValue> {
+        let mut text = format!("{}={value}", self.name);
+        if text.len() > MAX_COOKIE_BYTES {
+            return None;
+        }
+        if let Some(age) = max_age {
+            // Writing into a String cannot fail, here and below.
+            let _ = write!(text, "; Max-Age={}", age.min(MAX_AGE).as_secs());
+        }
+        self.finish(text)
+    }
+
+    /// `Set-Cookie` that removes the cookie: the same attributes, or the browser would keep it.
+    pub(super) fn removal(&self) -> Option<HeaderValue> {
+        self.finish(format!("{}=; Max-Age=0; Expires=Thu, 01 Jan 1970 00:00:00 GMT", self.name))
+    }
+
+    fn finish(&self, mut text: String) -> Option<HeaderValue> {
+        let _ = write!(text, "; Path={}", self.path);
+        if let Some(domain) = &self.domain {
+            let _ = write!(text, "; Domain={domain}");
+        }
+        if self.secure {
+            text.push_str("; Secure");
+        }
+        if self.http_only {
+            text.push_str("; HttpOnly");
+        }
+        text.push_str(match self.same_site {
+            Some(SameSite::Strict) => "; SameSite=Strict",
+            Some(SameSite::Lax) => "; SameSite=Lax",
+            Some(SameSite::None) => "; SameSite=None",
+            None => "",
+        });
+        if self.partitioned {
+            text.push_str("; Partitioned");
+        }
+        let mut header = HeaderValue::try_from(text).ok()?;
+        header.set_sensitive(true);
+        Some(header)
+    }
+}
+
+/// RFC 9110's `token`.
+fn is_token_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
+fn is_attribute_byte(byte: u8) -> bool {
+    (b' '..0x7f).contains(&byte) && byte != b';'
+}

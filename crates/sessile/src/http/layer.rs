@@ -1,0 +1,279 @@
+//! The tower middleware: puts a session into the request, commits it before the head leaves.
+
+use std::any::Any;
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use ::http::header::{CACHE_CONTROL, SET_COOKIE, VARY};
+use ::http::{HeaderMap, HeaderValue, Request, Response};
+use pin_project_lite::pin_project;
+use tower_layer::Layer;
+use tower_service::Service;
+
+use super::cookie::{CookieConfig, CookieConfigError};
+use super::{request, response};
+use crate::engine::{Credential, Sessions};
+use crate::session::{Answer, LazySession, SessionError, Shared};
+
+/// Sessions for every request under it.
+///
+/// Cost: nothing for a request that does not ask for its session; see
+/// [`LazySession::load`](crate::LazySession::load) and [`Session::save`](crate::Session::save) for the rest.
+///
+/// The changes of a request are committed before its response head leaves: when the commit fails the
+/// client gets an error instead of the handler's answer. When the handler answers 5xx, fails or panics,
+/// its changes are dropped and a logout is carried out all the same.
+///
+/// Mounted twice with one cookie name, the outer one serves both.
+#[derive(Clone)]
+pub struct SessionLayer {
+    config: Arc<Config>,
+}
+
+struct Config {
+    sessions: Sessions,
+    cookie: CookieConfig,
+}
+
+impl SessionLayer {
+    /// Sessions of this service, under the default cookie ([`CookieConfig::default`], or lback's for its
+    /// policy).
+    pub fn new(sessions: Sessions) -> SessionLayer {
+        let cookie =
+            if sessions.policy().is_lback() { CookieConfig::lback() } else { CookieConfig::default() };
+        SessionLayer { config: Arc::new(Config { sessions, cookie }) }
+    }
+
+    /// Under another cookie.
+    ///
+    /// # Errors
+    /// When browsers would refuse it: see [`CookieConfigError`].
+    pub fn cookie(self, cookie: CookieConfig) -> Result<SessionLayer, CookieConfigError> {
+        cookie.validate()?;
+        Ok(SessionLayer { config: Arc::new(Config { sessions: self.config.sessions.clone(), cookie }) })
+    }
+}
+
+impl<S> Layer<S> for SessionLayer {
+    type Service = SessionService<S>;
+
+    fn layer(&self, inner: S) -> SessionService<S> {
+        SessionService { inner, config: Arc::clone(&self.config) }
+    }
+}
+
+/// The service [`SessionLayer`] makes.
+#[derive(Clone)]
+pub struct SessionService<S> {
+    inner: S,
+    config: Arc<Config>,
+}
+
+/// Which layer put the session there, so that a second one can tell whether it is the same.
+#[derive(Clone)]
+struct MountedBy(Arc<Config>);
+
+impl<S, RequestBody, ResponseBody> Service<Request<RequestBody>> for SessionService<S>
+where
+    S: Service<Request<RequestBody>, Response = Response<ResponseBody>>,
+    ResponseBody: Default,
+{
+    type Response = Response<ResponseBody>;
+    type Error = S::Error;
+    type Future = ResponseFuture<S::Future>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, mut request: Request<RequestBody>) -> ResponseFuture<S::Future> {
+        let mounted = request.extensions().get::<MountedBy>();
+        if mounted
+            .is_some_and(|MountedBy(outer)| outer.cookie.cookie_name() == self.config.cookie.cookie_name())
+        {
+            return ResponseFuture { handler: self.inner.call(request), pending: None, step: Step::Handler };
+        }
+        let Config { sessions, cookie } = &*self.config;
+        let name = cookie.cookie_name();
+        let named = request::credentials(request.headers(), name, sessions.policy().naming());
+        let has_cookie = !named.is_empty() || request::has_cookie(request.headers(), name);
+        let session = LazySession::new(sessions.clone(), named);
+        let pending =
+            Pending { shared: Arc::clone(&session.shared), config: Arc::clone(&self.config), has_cookie };
+        request.extensions_mut().insert(MountedBy(Arc::clone(&self.config)));
+        request.extensions_mut().insert(session);
+        ResponseFuture { handler: self.inner.call(request), pending: Some(pending), step: Step::Handler }
+    }
+}
+
+/// What has to be done once the handler is through.
+struct Pending {
+    shared: Arc<Shared>,
+    config: Arc<Config>,
+    has_cookie: bool,
+}
+
+type Finishing = Pin<Box<dyn Future<Output = Result<Answer, SessionError>> + Send>>;
+
+/// How the handler ended, when it gave no response.
+enum Failure<E> {
+    Error(E),
+    Panic(Box<dyn Any + Send>),
+}
+
+enum Step<R, E> {
+    Handler,
+    Finishing { finishing: Finishing, outcome: Option<Result<R, Failure<E>>> },
+    Done,
+}
+
+pin_project! {
+    /// The future of [`SessionService`].
+    pub struct ResponseFuture<F: Future> where F::Output: Split {
+        #[pin]
+        handler: F,
+        pending: Option<Pending>,
+        step: Step<<F::Output as Split>::Ok, <F::Output as Split>::Err>,
+    }
+}
+
+/// Names the two halves of a `Result`, so that the future needs no other parameters than the handler's.
+#[doc(hidden)]
+pub trait Split {
+    /// What it is when it went well.
+    type Ok;
+    /// What it is otherwise.
+    type Err;
+}
+
+impl<T, E> Split for Result<T, E> {
+    type Ok = T;
+    type Err = E;
+}
+
+impl<F, B, E> Future for ResponseFuture<F>
+where
+    F: Future<Output = Result<Response<B>, E>>,
+    B: Default,
+{
+    type Output = Result<Response<B>, E>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut this = self.project();
+        loop {
+            match this.step {
+                Step::Handler => {
+                    let handler = this.handler.as_mut();
+                    let outcome = match catch_unwind(AssertUnwindSafe(|| handler.poll(context))) {
+                        Ok(polled) => ready!(polled).map_err(Failure::Error),
+                        Err(panic) => Err(Failure::Panic(panic)),
+                    };
+                    match this.pending.as_ref() {
+                        Some(pending) if pending.shared.is_touched() => {
+                            let finishing = pending.finish(&outcome);
+                            *this.step = Step::Finishing { finishing, outcome: Some(outcome) };
+                        }
+                        _ => {
+                            *this.step = Step::Done;
+                            return Poll::Ready(hand_on(outcome));
+                        }
+                    }
+                }
+                Step::Finishing { finishing, outcome } => {
+                    let finished = ready!(finishing.as_mut().poll(context));
+                    let outcome = outcome.take();
+                    *this.step = Step::Done;
+                    let (Some(pending), Some(outcome)) = (this.pending.take(), outcome) else { continue };
+                    return Poll::Ready(hand_on(outcome.map(|head| pending.answer(head, finished))));
+                }
+                #[expect(clippy::panic, reason = "a future must not be polled after it was ready")]
+                Step::Done => panic!("polled after completion"),
+            }
+        }
+    }
+}
+
+fn hand_on<R, E>(outcome: Result<R, Failure<E>>) -> Result<R, E> {
+    match outcome {
+        Ok(response) => Ok(response),
+        Err(Failure::Error(error)) => Err(error),
+        Err(Failure::Panic(panic)) => resume_unwind(panic),
+    }
+}
+
+impl Pending {
+    fn finish<B, E>(&self, outcome: &Result<Response<B>, Failure<E>>) -> Finishing {
+        let shared = Arc::clone(&self.shared);
+        let keep_on_server_error = self.config.sessions.policy().keep_changes_on_server_error;
+        let succeeded = match outcome {
+            Ok(response) => !response.status().is_server_error() || keep_on_server_error,
+            Err(_) => false,
+        };
+        Box::pin(async move { if succeeded { shared.finish().await } else { shared.finish_failed().await } })
+    }
+
+    /// The handler's head with what the session adds, or an error's in its place.
+    fn answer<B: Default>(&self, head: Response<B>, finished: Result<Answer, SessionError>) -> Response<B> {
+        let mut head = match &finished {
+            Ok(_) => head,
+            Err(error) => response::of_error(error).map(|_| B::default()),
+        };
+        let headers = head.headers_mut();
+        if self.shared.consulted() {
+            vary_on_cookie(headers);
+        }
+        let set_cookie = match finished {
+            Ok(Answer::Set(credential)) => self.cookie_for(&credential),
+            Ok(Answer::Remove) if self.has_cookie => self.config.cookie.removal(),
+            Ok(Answer::Keep | Answer::Remove) | Err(_) => None,
+        };
+        if let Some(set_cookie) = set_cookie {
+            drop_our_cookies(headers, self.config.cookie.cookie_name());
+            headers.append(SET_COOKIE, set_cookie);
+            headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        }
+        head
+    }
+
+    fn cookie_for(&self, credential: &Credential) -> Option<HeaderValue> {
+        let Config { sessions, cookie } = &*self.config;
+        let until = self.shared.cookie_until(cookie.is_dated());
+        let max_age: Option<Duration> = until.map(|until| until.saturating_since(sessions.now()));
+        match credential {
+            Credential::Token(token) => cookie.set(token.expose(), max_age),
+            Credential::Id(id) => cookie.set(id.to_text().as_str(), max_age),
+        }
+    }
+}
+
+/// `Vary: Cookie`, unless it is there.
+fn vary_on_cookie(headers: &mut HeaderMap) {
+    let there = headers.get_all(VARY).iter().any(|value| {
+        value.to_str().is_ok_and(|names| {
+            names.split(',').map(str::trim).any(|name| name == "*" || name.eq_ignore_ascii_case("cookie"))
+        })
+    });
+    if !there {
+        headers.append(VARY, HeaderValue::from_static("Cookie"));
+    }
+}
+
+/// Takes away what a handler set under our name: there are never two in one response.
+fn drop_our_cookies(headers: &mut HeaderMap, name: &str) {
+    let is_ours = |value: &HeaderValue| {
+        value.as_bytes().strip_prefix(name.as_bytes()).is_some_and(|rest| rest.starts_with(b"="))
+    };
+    if !headers.get_all(SET_COOKIE).iter().any(is_ours) {
+        return;
+    }
+    let others: Vec<HeaderValue> =
+        headers.get_all(SET_COOKIE).iter().filter(|v| !is_ours(v)).cloned().collect();
+    headers.remove(SET_COOKIE);
+    for other in others {
+        headers.append(SET_COOKIE, other);
+    }
+}
