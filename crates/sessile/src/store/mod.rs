@@ -13,9 +13,8 @@ mod error;
 mod list;
 mod memory;
 mod purge;
-#[cfg(any())]
+#[cfg(feature = "sqlite")]
 pub mod sqlite;
-#[cfg(any())]
 mod url;
 mod write;
 
@@ -29,9 +28,8 @@ pub use error::{MalformedRow, StoreError};
 pub use list::{Cursor, ListPage, ListQuery, Liveness, StoreStats};
 pub use memory::MemoryStore;
 pub use purge::{PurgeBatch, PurgeLimits};
-#[cfg(any())]
+#[cfg(feature = "sqlite")]
 pub use sqlite::SqliteStore;
-#[cfg(any())]
 pub use url::{StoreUrl, StoreUrlError};
 pub use write::{Expiry, Outcome, Rotation, Touch, Update, Write};
 

@@ -1,1 +1,319 @@
-//! SQLite.
+//! Sessions in a SQLite file, next to the service or shared with other processes on the machine.
+//!
+//! Statements: `load` and `apply` 1; `load_many` 1 per 256 ids; `apply_many` 1 per write and BEGIN and
+//! COMMIT around all that waits at the time; `list`, `delete_user`, `stats` and `check` 1; `purge` 1 per
+//! chunk; `init` 3 in a transaction.
+//!
+//! Reads by id happen inline on a few read connections, all writes on one thread, in grouped
+//! transactions, the file in write-ahead logging. A process that holds the write lock (lback holds it
+//! while its view runs) makes writes wait, never reads.
+//!
+//! Every statement is noted in the SQL log before it runs: `tracing` target `sessile::sql`, level TRACE,
+//! without values.
+//!
+//! A writer never acknowledges what is not committed, and no statement makes a row that has expired
+//! live again.
+
+mod apply;
+mod fault;
+mod options;
+mod reader;
+mod row;
+mod schema;
+mod sql;
+#[cfg(test)]
+mod tests;
+mod writer;
+
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use rusqlite::Connection;
+
+use super::{
+    ListPage, ListQuery, Loaded, MalformedRow, Outcome, PurgeBatch, PurgeLimits, SessionStore, StoreError,
+    StoreStats, Write,
+};
+use crate::record::{SessionId, SessionRecord, Timestamp, UserId};
+
+pub use options::{ReadMode, SqliteOptions, Synchronous};
+
+use fault::{NAME, Place};
+use reader::Readers;
+use row::Time;
+use sql::Sql;
+use writer::Writer;
+
+/// A row as it was read: the record, or why it is none.
+type Read = Result<SessionRecord, MalformedRow>;
+
+/// Rows in one chunk of a purge at first and at least: what any disk deletes in a few milliseconds.
+const MIN_CHUNK: usize = 50;
+
+/// Rows in one chunk of a purge at most.
+const MAX_CHUNK: usize = 10_000;
+
+/// Keeps sessions in a SQLite database.
+///
+/// Clones share the connections. When the last one is dropped, what is queued is still written, and
+/// the drop waits for that.
+#[derive(Clone)]
+pub struct SqliteStore(Arc<Inner>);
+
+/// The fields are dropped in this order: the writer closes last, and so tidies the log away.
+struct Inner {
+    place: Arc<Place>,
+    sql: Arc<Sql>,
+    readers: Arc<Readers>,
+    writer: Writer,
+    /// What a chunk of the last purge could take in its time.
+    chunk: AtomicUsize,
+}
+
+impl SqliteStore {
+    /// Opens the database at this path with the defaults: see [`SqliteOptions::open`].
+    ///
+    /// # Errors
+    /// As [`SqliteOptions::open`].
+    pub async fn open(path: impl AsRef<Path>) -> Result<SqliteStore, StoreError> {
+        SqliteStore::options().open(path).await
+    }
+
+    /// How to open it otherwise.
+    pub fn options() -> SqliteOptions {
+        SqliteOptions::default()
+    }
+
+    fn new(place: Arc<Place>, sql: Arc<Sql>, readers: Readers, writer: Writer) -> SqliteStore {
+        let (readers, chunk) = (Arc::new(readers), AtomicUsize::new(MIN_CHUNK));
+        SqliteStore(Arc::new(Inner { place, sql, readers, writer, chunk }))
+    }
+
+    fn sql(&self) -> Arc<Sql> {
+        Arc::clone(&self.0.sql)
+    }
+
+    /// One statement's worth of `load_many`.
+    async fn load_some(&self, ids: &[SessionId]) -> Vec<Loaded> {
+        let (sql, wanted) = (self.sql(), ids.to_vec());
+        let rows = self.0.readers.short("load", move |connection| load_many(connection, &sql, &wanted)).await;
+        if let Ok(rows) = rows {
+            return rows.into_iter().map(|row| row.transpose().map_err(StoreError::from)).collect();
+        }
+        // Errors cannot be copied, and a fault that hits one row may spare the others.
+        let mut loaded = Vec::with_capacity(ids.len());
+        for &id in ids {
+            loaded.push(self.load(id).await);
+        }
+        loaded
+    }
+
+    /// Deletes one chunk on the writer: the ids, how many had none, and the time it took there.
+    async fn purge_chunk(
+        &self,
+        now: Timestamp,
+        rows: usize,
+    ) -> Result<(Vec<SessionId>, u64, Duration), StoreError> {
+        let sql = self.sql();
+        let delete = move |connection: &Connection| {
+            let started = Instant::now();
+            let mut statement = sql::prepare(connection, &sql.purge)?;
+            let limit = i64::try_from(rows).unwrap_or(i64::MAX);
+            let (ids, foreign) = row::returned_ids(statement.query((Time::from(now), limit))?)?;
+            Ok((ids, foreign, started.elapsed()))
+        };
+        self.0.writer.run("purge", delete).await
+    }
+}
+
+fn load(connection: &Connection, sql: &Sql, id: SessionId) -> rusqlite::Result<Option<Read>> {
+    let mut statement = sql::prepare(connection, &sql.load)?;
+    let mut rows = statement.query([id.to_text().as_str()])?;
+    rows.next()?.map(row::record).transpose()
+}
+
+/// The rows in the order of the ids.
+fn load_many(connection: &Connection, sql: &Sql, ids: &[SessionId]) -> rusqlite::Result<Vec<Option<Read>>> {
+    let (text, _) = sql.load_many(ids.len());
+    let mut statement = sql::prepare(connection, text)?;
+    for (at, id) in ids.iter().enumerate() {
+        statement.raw_bind_parameter(at + 1, id.to_text().as_str())?;
+    }
+    // The places that are left over are NULL, which is no row's id.
+    let mut loaded = vec![None; ids.len()];
+    let mut rows = statement.raw_query();
+    while let Some(row) = rows.next()? {
+        let id = row::session_id(row.get_ref(0)?);
+        let read = row::record(row)?;
+        for (at, _) in ids.iter().enumerate().filter(|(_, wanted)| Some(**wanted) == id) {
+            loaded[at] = Some(read.clone());
+        }
+    }
+    Ok(loaded)
+}
+
+fn list(connection: &Connection, sql: &Sql, query: &ListQuery) -> rusqlite::Result<ListPage> {
+    let after = query.after.as_ref().and_then(row::Place::from_cursor);
+    let limit = query.limit.max(1);
+    let mut statement = sql::prepare(connection, &sql.list(query, after.is_some()))?;
+    if let Some(user) = &query.user {
+        statement.raw_bind_parameter(1, user.as_str())?;
+    }
+    if query.liveness != super::Liveness::Any {
+        statement.raw_bind_parameter(2, Time::from(query.now))?;
+    }
+    if let Some(after) = &after {
+        statement.raw_bind_parameter(3, after)?;
+    }
+    // One more than asked for tells whether there is a next page.
+    statement.raw_bind_parameter(4, i64::try_from(limit).unwrap_or(i64::MAX).saturating_add(1))?;
+    let mut page = ListPage::default();
+    let mut last = None;
+    let mut rows = statement.raw_query();
+    while let Some(row) = rows.next()? {
+        if page.records.len() + page.malformed.len() == limit {
+            page.next = last.as_ref().map(row::Place::to_cursor);
+            break;
+        }
+        last = row::Place::of(row.get_ref(0)?);
+        match row::record(row)? {
+            Ok(record) => page.records.push(record),
+            Err(malformed) => page.malformed.push(malformed),
+        }
+    }
+    Ok(page)
+}
+
+fn stats(connection: &Connection, sql: &Sql, now: Timestamp) -> rusqlite::Result<StoreStats> {
+    sql::prepare(connection, &sql.stats)?.query_row([Time::from(now)], |row| {
+        let count = |column: usize| row.get::<_, i64>(column).map(i64::unsigned_abs);
+        Ok(StoreStats {
+            live: count(0)?,
+            expired: count(1)?,
+            anonymous: count(2)?,
+            users: count(3)?,
+            data_bytes: count(4)?,
+            oldest_expired: row.get::<_, Option<String>>(5)?.as_deref().and_then(Timestamp::parse),
+        })
+    })
+}
+
+#[async_trait]
+impl SessionStore for SqliteStore {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    async fn load(&self, id: SessionId) -> Loaded {
+        let sql = self.sql();
+        let read = self.0.readers.short("load", move |connection| load(connection, &sql, id)).await?;
+        Ok(read.transpose()?)
+    }
+
+    async fn load_many(&self, ids: &[SessionId]) -> Vec<Loaded> {
+        let mut loaded = Vec::with_capacity(ids.len());
+        for some in ids.chunks(sql::WIDEST) {
+            match some {
+                [one] => loaded.push(self.load(*one).await),
+                some => loaded.extend(self.load_some(some).await),
+            }
+        }
+        loaded
+    }
+
+    async fn apply(&self, write: Write) -> Result<Outcome, StoreError> {
+        let mut outcomes = self.0.writer.apply(vec![write]).await;
+        outcomes.pop().unwrap_or_else(|| Err(fault::unavailable("its writer gave no answer", None)))
+    }
+
+    async fn apply_many(&self, writes: Vec<Write>) -> Vec<Result<Outcome, StoreError>> {
+        if writes.is_empty() {
+            return Vec::new();
+        }
+        self.0.writer.apply(writes).await
+    }
+
+    async fn list(&self, query: &ListQuery) -> Result<ListPage, StoreError> {
+        let (sql, query) = (self.sql(), query.clone());
+        self.0.readers.long("list", move |connection| list(connection, &sql, &query)).await
+    }
+
+    async fn delete_user(
+        &self,
+        user: &UserId,
+        keep: Option<SessionId>,
+    ) -> Result<Vec<SessionId>, StoreError> {
+        let (sql, user) = (self.sql(), user.clone());
+        let delete = move |connection: &Connection| {
+            let mut statement = sql::prepare(connection, &sql.delete_user)?;
+            let keep = keep.as_ref().map(SessionId::to_text);
+            let keep = keep.as_ref().map(|text| text.as_str());
+            row::returned_ids(statement.query((user.as_str(), keep))?)
+        };
+        self.0.writer.run("delete a user's sessions", delete).await.map(|(ids, _)| ids)
+    }
+
+    /// In chunks, so that other writes get their turn: after `max_time` on the writer it stops. Needs
+    /// the index on `expires_at`; without it each chunk reads the whole table.
+    async fn purge(&self, now: Timestamp, limits: PurgeLimits) -> Result<PurgeBatch, StoreError> {
+        let mut batch = PurgeBatch::default();
+        let mut left = limits.max_rows.max(1);
+        let mut held = Duration::ZERO;
+        while left > 0 && held < limits.max_time.max(Duration::from_nanos(1)) {
+            let rows = self.0.chunk.load(Ordering::Relaxed).min(left);
+            let (ids, foreign, took) = match self.purge_chunk(now, rows).await {
+                Ok(chunk) => chunk,
+                // What is gone has to be told; the next call meets the error again.
+                Err(error) if !batch.removed.is_empty() => {
+                    tracing::warn!(store = NAME, %error, "a purge ended early");
+                    break;
+                }
+                Err(error) => return Err(error),
+            };
+            let removed = ids.len() + usize::try_from(foreign).unwrap_or(usize::MAX);
+            batch.removed.extend(ids);
+            batch.removed_foreign += foreign;
+            batch.more = removed >= rows;
+            if !batch.more {
+                break;
+            }
+            if took > limits.max_time {
+                self.0.chunk.store((rows / 2).max(MIN_CHUNK), Ordering::Relaxed);
+            } else if took < limits.max_time / 2 {
+                self.0.chunk.fetch_max((rows * 2).min(MAX_CHUNK), Ordering::Relaxed);
+            }
+            left = left.saturating_sub(removed);
+            held += took;
+        }
+        Ok(batch)
+    }
+
+    async fn stats(&self, now: Timestamp) -> Result<StoreStats, StoreError> {
+        let sql = self.sql();
+        self.0.readers.long("count", move |connection| stats(connection, &sql, now)).await
+    }
+
+    async fn init(&self) -> Result<(), StoreError> {
+        let sql = self.sql();
+        self.0.writer.run("make the table", move |connection| schema::create(connection, &sql)).await
+    }
+
+    fn schema(&self) -> String {
+        schema::text(&self.0.sql)
+    }
+
+    async fn check(&self) -> Result<(), StoreError> {
+        let (sql, place) = (self.sql(), Arc::clone(&self.0.place));
+        self.0.readers.long("check", move |connection| schema::check(connection, &sql, &place)).await?
+    }
+}
+
+impl fmt::Debug for SqliteStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SqliteStore").field("place", &self.0.place).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,233 @@
+//! How to open a SQLite store.
+
+use std::num::NonZero;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use rusqlite::{Connection, OpenFlags};
+
+use super::SqliteStore;
+use super::fault::{Place, backend, unavailable};
+use super::reader::{Readers, off_the_worker};
+use super::sql::{self, Sql};
+use super::writer::Writer;
+use crate::store::StoreError;
+
+/// What a commit waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Synchronous {
+    /// Until the disk has it: an acknowledged logout survives a power cut. The default.
+    #[default]
+    Full,
+    /// Until the operating system has it: survives the death of the process, but a power cut may undo
+    /// the last commits, so that a session that was logged out is live again until it expires. The
+    /// database stays whole. Several times as many writes per second on slow disks.
+    Normal,
+}
+
+/// Where reads by id happen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ReadMode {
+    /// In the task that asks: it blocks its worker for the microseconds that a lookup by primary key
+    /// takes, where a hop to another thread costs several times that. Page faults on a cold file on a
+    /// slow disk block it longer. The default.
+    #[default]
+    Inline,
+    /// On tokio's threads for blocking work: no worker ever waits for the disk.
+    Offloaded,
+}
+
+/// Options for opening a [`SqliteStore`]: start with [`SqliteStore::options`].
+#[derive(Debug, Clone)]
+#[must_use]
+pub struct SqliteOptions {
+    table: String,
+    readers: usize,
+    busy_timeout: Duration,
+    synchronous: Synchronous,
+    read_mode: ReadMode,
+    queue: usize,
+}
+
+impl Default for SqliteOptions {
+    fn default() -> SqliteOptions {
+        SqliteOptions {
+            table: "sessions".to_owned(),
+            readers: std::thread::available_parallelism().map_or(2, NonZero::get).max(2),
+            busy_timeout: Duration::from_secs(5),
+            synchronous: Synchronous::Full,
+            read_mode: ReadMode::Inline,
+            queue: 10_000,
+        }
+    }
+}
+
+impl SqliteOptions {
+    /// The table's name, `sessions` by default. Any name will do, it is quoted; opening fails if it is
+    /// empty or contains NUL.
+    pub fn table(mut self, name: impl Into<String>) -> SqliteOptions {
+        self.table = name.into();
+        self
+    }
+
+    /// Connections for reads by id, at least one: by default as many as the machine has processors,
+    /// and at least two. Listings and counts have one more to themselves.
+    pub fn readers(mut self, readers: usize) -> SqliteOptions {
+        self.readers = readers.max(1);
+        self
+    }
+
+    /// How long a write waits for a lock that another process holds, or for room in the queue; then it
+    /// is [`Unavailable`](StoreError::Unavailable). 5 s by default, as Python's.
+    pub fn busy_timeout(mut self, timeout: Duration) -> SqliteOptions {
+        self.busy_timeout = timeout;
+        self
+    }
+
+    /// What a commit waits for; [`Synchronous::Full`] by default.
+    pub fn synchronous(mut self, synchronous: Synchronous) -> SqliteOptions {
+        self.synchronous = synchronous;
+        self
+    }
+
+    /// Where reads by id happen; [`ReadMode::Inline`] by default.
+    pub fn read_mode(mut self, mode: ReadMode) -> SqliteOptions {
+        self.read_mode = mode;
+        self
+    }
+
+    /// Writes that may wait for the writer, 10,000 by default, at least one.
+    pub fn queue(mut self, writes: usize) -> SqliteOptions {
+        self.queue = writes.max(1);
+        self
+    }
+
+    /// Opens the database at this path, or makes the file; the table is made by
+    /// [`init`](crate::store::SessionStore::init). The path is taken literally, save `:memory:`, which
+    /// is [`open_in_memory`](Self::open_in_memory).
+    ///
+    /// The database is switched to write-ahead logging and stays so. One in UTF-16 works too.
+    ///
+    /// # Errors
+    /// If there is no such directory, no right to write there, if the file is no SQLite database, if
+    /// write-ahead logging is not possible (as on some network file systems), or if the table's name
+    /// cannot be one.
+    pub async fn open(self, path: impl AsRef<Path>) -> Result<SqliteStore, StoreError> {
+        let path = path.as_ref().to_owned();
+        if path.as_os_str() == ":memory:" {
+            return self.open_in_memory().await;
+        }
+        off_the_worker(move || self.open_file(path)).await
+    }
+
+    /// A database in this process's memory, gone with the store: for tests. Reads and writes take
+    /// turns on its one connection, so [`readers`](Self::readers) means nothing, and a listing makes
+    /// requests wait.
+    ///
+    /// # Errors
+    /// If the table's name cannot be one.
+    pub async fn open_in_memory(self) -> Result<SqliteStore, StoreError> {
+        off_the_worker(move || {
+            let place = self.place(None)?;
+            let prepared = Connection::open_in_memory().and_then(|it| prepared(it, &[]));
+            let only = Arc::new(Mutex::new(prepared.map_err(|error| place.error("open", error))?));
+            self.assemble(place, vec![Arc::clone(&only)], Arc::clone(&only), only)
+        })
+        .await
+    }
+
+    fn open_file(self, path: PathBuf) -> Result<SqliteStore, StoreError> {
+        let place = self.place(Some(path.clone()))?;
+        let action = format!("open {:?}", path.display().to_string());
+        inspect(&path).map_err(|problem| backend(&format!("{action}: {problem}"), problem))?;
+        let failed = |error| place.error(&action, error);
+        let writer = connect(&path).map_err(failed)?;
+        writer.busy_timeout(self.busy_timeout).map_err(failed)?;
+        if writer.is_readonly(c"main").map_err(failed)? {
+            let problem = "no right to write the file, or its disk is read-only";
+            return Err(backend(&format!("{action}: {problem}"), problem));
+        }
+        let mode = "PRAGMA journal_mode = WAL";
+        sql::log(&writer, mode);
+        let mode: String = writer.query_row(mode, (), |row| row.get(0)).map_err(failed)?;
+        if mode != "wal" {
+            let problem = format!(
+                "write-ahead logging cannot be switched on here, the journal mode stays {mode:?}: \
+                 put the file on a local disk"
+            );
+            return Err(backend(&format!("{action}: {problem}"), problem));
+        }
+        let synchronous = match self.synchronous {
+            Synchronous::Full => "PRAGMA synchronous = FULL",
+            Synchronous::Normal => "PRAGMA synchronous = NORMAL",
+        };
+        let writer = prepared(writer, &[synchronous]).map_err(failed)?;
+        let reader = || {
+            let connection = connect(&path).and_then(|it| prepared(it, &["PRAGMA query_only = ON"]));
+            connection.map(|it| Arc::new(Mutex::new(it))).map_err(failed)
+        };
+        let short = (0..self.readers).map(|_| reader()).collect::<Result<Vec<_>, _>>()?;
+        let long = reader()?;
+        self.assemble(place, short, long, Arc::new(Mutex::new(writer)))
+    }
+
+    fn place(&self, file: Option<PathBuf>) -> Result<Arc<Place>, StoreError> {
+        if self.table.is_empty() || self.table.contains('\0') {
+            return Err(StoreError::Schema {
+                problem: format!("{:?} cannot be the name of a table", self.table),
+                remedy: "give one that is not empty and has no NUL in it".to_owned(),
+            });
+        }
+        let (table, busy_timeout) = (self.table.clone(), self.busy_timeout);
+        Ok(Arc::new(Place { file, table, busy_timeout }))
+    }
+
+    fn assemble(
+        self,
+        place: Arc<Place>,
+        short: Vec<Arc<Mutex<Connection>>>,
+        long: Arc<Mutex<Connection>>,
+        writer: Arc<Mutex<Connection>>,
+    ) -> Result<SqliteStore, StoreError> {
+        let sql = Arc::new(Sql::new(&self.table));
+        let readers = Readers::new(short, long, self.read_mode, Arc::clone(&place));
+        let writer = Writer::start(writer, Arc::clone(&sql), Arc::clone(&place), self.queue)
+            .map_err(|error| unavailable(format!("its writer thread cannot start: {error}"), None))?;
+        Ok(SqliteStore::new(place, sql, readers, writer))
+    }
+}
+
+/// What SQLite itself would only call "unable to open database file".
+fn inspect(path: &Path) -> Result<(), String> {
+    if path.as_os_str().is_empty() {
+        return Err("the path is empty".to_owned());
+    }
+    if path.is_dir() {
+        return Err("it is a directory, and a file is needed".to_owned());
+    }
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() && !parent.is_dir() => {
+            Err(format!("there is no directory {:?}, make it first", parent.display().to_string()))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn connect(path: &Path) -> rusqlite::Result<Connection> {
+    // Not SQLITE_OPEN_URI: a path that begins with `file:` is a path.
+    let flags =
+        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    Connection::open_with_flags(path, flags)
+}
+
+fn prepared(connection: Connection, pragmas: &[&str]) -> rusqlite::Result<Connection> {
+    connection.set_prepared_statement_cache_capacity(sql::CACHED_STATEMENTS);
+    sql::register_functions(&connection)?;
+    for pragma in pragmas {
+        sql::log(&connection, pragma);
+        connection.execute_batch(pragma)?;
+    }
+    Ok(connection)
+}

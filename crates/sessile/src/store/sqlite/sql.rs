@@ -1,0 +1,205 @@
+//! The SQL, all of it, for one table. No value ever stands in it: values are bound.
+//!
+//! `sessile_time(text)` is [`register_functions`]: the 26 characters of the instant that the text
+//! means, NULL when it means none. Rows that others wrote may hold their times in forms which
+//! SQLite would order wrongly as text (`T` between date and time, an offset), so every condition on
+//! an expiry reads it the way [`Timestamp::parse`] does.
+
+use rusqlite::functions::{Context, FunctionFlags};
+use rusqlite::types::ValueRef;
+use rusqlite::{CachedStatement, Connection};
+
+use crate::record::Timestamp;
+use crate::store::{Expiry, ListQuery, Liveness};
+
+const LOAD: &str = "SELECT id, user_id, data, created_at, expires_at, updated_at FROM @table WHERE id = ?1";
+
+const LOAD_MANY: &str =
+    "SELECT id, user_id, data, created_at, expires_at, updated_at FROM @table WHERE id IN (@ids)";
+
+const INSERT: &str = "INSERT INTO @table (id, user_id, data, created_at, expires_at, updated_at) \
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT (id) DO NOTHING";
+
+const UPDATE: &str = "UPDATE @table SET data = ?4, updated_at = ?3@expiry@user \
+    WHERE id = ?1 AND data IS ?2 AND sessile_time(expires_at) > ?3";
+
+const TOUCH: &str = "UPDATE @table SET expires_at = ?2, updated_at = ?3 \
+    WHERE id = ?1 AND sessile_time(expires_at) > ?3 AND sessile_time(expires_at) < ?2";
+
+const ROTATE: &str = "UPDATE @table \
+    SET id = ?4, user_id = ?5, data = ?6, created_at = ?7, expires_at = ?8, updated_at = ?9 \
+    WHERE id = ?1 AND data IS ?2 AND sessile_time(expires_at) > ?3";
+
+const DELETE: &str = "DELETE FROM @table WHERE id = ?1";
+
+const DELETE_USER: &str = "DELETE FROM @table WHERE user_id = ?1 AND id IS NOT ?2 RETURNING id";
+
+/// The first two conditions are the range in the index (numbers sort before `''`), the third is
+/// the truth. A form of text that sorts late is purged late, never early.
+const PURGE: &str = "DELETE FROM @table WHERE id IN (\
+    SELECT id FROM @table WHERE expires_at >= '' AND expires_at <= ?1 \
+    AND sessile_time(expires_at) <= ?1 ORDER BY expires_at LIMIT ?2) RETURNING id";
+
+const STATS: &str = "SELECT count(*) FILTER (WHERE expiry > ?1), \
+    count(*) FILTER (WHERE expiry <= ?1), \
+    count(*) FILTER (WHERE expiry > ?1 AND user_id IS NULL), \
+    count(DISTINCT user_id) FILTER (WHERE expiry > ?1), \
+    coalesce(sum(size) FILTER (WHERE expiry > ?1), 0), \
+    min(expiry) FILTER (WHERE expiry <= ?1) \
+    FROM (SELECT sessile_time(expires_at) AS expiry, user_id, octet_length(data) AS size FROM @table)";
+
+const COLUMNS: &str = "SELECT name FROM pragma_table_info(?1)";
+
+const CREATE_TABLE: &str = "CREATE TABLE IF NOT EXISTS @table (
+  id VARCHAR(36) NOT NULL,
+  user_id VARCHAR(36),
+  data TEXT,
+  created_at DATETIME,
+  expires_at DATETIME NOT NULL,
+  updated_at DATETIME,
+  PRIMARY KEY (id)
+)";
+
+const CREATE_INDEX: &str = "CREATE INDEX IF NOT EXISTS @index ON @table (@column)";
+
+pub(super) const BEGIN: &str = "BEGIN IMMEDIATE";
+pub(super) const COMMIT: &str = "COMMIT";
+pub(super) const ROLLBACK: &str = "ROLLBACK";
+
+/// How many ids a `LOAD_MANY` takes: few widths, so that all of them stay prepared.
+const WIDTHS: [usize; 4] = [4, 16, 64, 256];
+
+/// Ids in one statement of `load_many`, at most.
+pub(super) const WIDEST: usize = WIDTHS[WIDTHS.len() - 1];
+
+/// Prepared statements kept on each connection: above the number of texts in this file.
+pub(super) const CACHED_STATEMENTS: usize = 64;
+
+/// The statements for one table.
+pub(super) struct Sql {
+    table: String,
+    pub(super) load: String,
+    load_many: [String; WIDTHS.len()],
+    pub(super) insert: String,
+    updates: [[String; 2]; 3],
+    pub(super) touch: String,
+    pub(super) rotate: String,
+    pub(super) delete: String,
+    pub(super) delete_user: String,
+    pub(super) purge: String,
+    pub(super) stats: String,
+    pub(super) columns: &'static str,
+    /// The table and its indexes.
+    pub(super) create: [String; 3],
+}
+
+impl Sql {
+    /// For the table with this name, whatever characters it has.
+    pub(super) fn new(name: &str) -> Sql {
+        let table = quoted(name);
+        let on = |template: &str| template.replace("@table", &table);
+        // The table's name comes last: it may itself contain what looks like a place to fill.
+        let update = |expiry: &str, user: &str| on(&UPDATE.replace("@expiry", expiry).replace("@user", user));
+        let updates = |expiry: &str| [update(expiry, ""), update(expiry, ", user_id = ?6")];
+        let index = |column: &str| {
+            let fixed = CREATE_INDEX.replace("@column", column);
+            let (head, tail) = fixed.split_once("@index").unwrap_or_default();
+            format!("{head}{}{}", quoted(&format!("ix_{name}_{column}")), on(tail))
+        };
+        Sql {
+            load: on(LOAD),
+            load_many: WIDTHS.map(|width| on(&LOAD_MANY.replace("@ids", &vec!["?"; width].join(", ")))),
+            insert: on(INSERT),
+            updates: [
+                updates(""),
+                updates(", expires_at = max(sessile_time(expires_at), ?5)"),
+                updates(", expires_at = ?5"),
+            ],
+            touch: on(TOUCH),
+            rotate: on(ROTATE),
+            delete: on(DELETE),
+            delete_user: on(DELETE_USER),
+            purge: on(PURGE),
+            stats: on(STATS),
+            columns: COLUMNS,
+            create: [on(CREATE_TABLE), index("user_id"), index("expires_at")],
+            table,
+        }
+    }
+
+    /// The narrowest statement for so many ids (at most [`WIDEST`]), and its width.
+    pub(super) fn load_many(&self, ids: usize) -> (&str, usize) {
+        let at = WIDTHS.iter().position(|&width| ids <= width).unwrap_or(WIDTHS.len() - 1);
+        (&self.load_many[at], WIDTHS[at])
+    }
+
+    pub(super) fn update(&self, expiry: Expiry, sets_user: bool) -> &str {
+        let kind = match expiry {
+            Expiry::Keep => 0,
+            Expiry::Extend(_) => 1,
+            Expiry::Set(_) => 2,
+        };
+        &self.updates[kind][usize::from(sets_user)]
+    }
+
+    /// `?1` the user, `?2` now, `?3` the place, `?4` how many; those that are not needed are not there.
+    /// A row whose expiry means nothing is in every listing, to be reported.
+    pub(super) fn list(&self, query: &ListQuery, goes_on: bool) -> String {
+        let mut conditions = Vec::new();
+        if query.user.is_some() {
+            conditions.push("user_id = ?1");
+        }
+        match query.liveness {
+            Liveness::Any => {}
+            Liveness::Live => conditions.push("ifnull(sessile_time(expires_at) > ?2, true)"),
+            Liveness::Expired => conditions.push("ifnull(sessile_time(expires_at) <= ?2, true)"),
+        }
+        if goes_on {
+            conditions.push("id > ?3");
+        }
+        let conditions = if conditions.is_empty() {
+            String::new()
+        } else {
+            format!("WHERE {} ", conditions.join(" AND "))
+        };
+        format!(
+            "SELECT id, user_id, data, created_at, expires_at, updated_at FROM {} {conditions}\
+             ORDER BY id LIMIT ?4",
+            self.table
+        )
+    }
+}
+
+/// The name as SQL reads it: in double quotes, those inside doubled.
+fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+/// The statement, prepared once per connection; noted in the SQL log without its values.
+pub(super) fn prepare<'c>(connection: &'c Connection, sql: &str) -> rusqlite::Result<CachedStatement<'c>> {
+    log(connection, sql);
+    connection.prepare_cached(sql)
+}
+
+/// Runs a statement that has no values.
+pub(super) fn run(connection: &Connection, sql: &str) -> rusqlite::Result<()> {
+    prepare(connection, sql)?.raw_execute().map(drop)
+}
+
+/// The SQL log: target `sessile::sql`, one event per statement, with the file it goes to.
+pub(super) fn log(connection: &Connection, statement: &str) {
+    tracing::trace!(target: "sessile::sql", statement, database = connection.path());
+}
+
+/// Makes `sessile_time` known to the connection.
+pub(super) fn register_functions(connection: &Connection) -> rusqlite::Result<()> {
+    let flags =
+        FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DETERMINISTIC | FunctionFlags::SQLITE_DIRECTONLY;
+    connection.create_scalar_function(c"sessile_time", 1, flags, |context: &Context<'_>| {
+        let ValueRef::Text(text) = context.get_raw(0) else {
+            return Ok(None);
+        };
+        let time = str::from_utf8(text).ok().and_then(Timestamp::parse);
+        Ok(time.map(|time| time.to_sql_text().as_str().to_owned()))
+    })
+}

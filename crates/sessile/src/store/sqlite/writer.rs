@@ -1,0 +1,306 @@
+//! The writer: one thread, one connection, one transaction for all that waits.
+//!
+//! It takes the first job and whatever else is there already, commits once, and answers after the
+//! commit. No timer: a write that is alone goes at once, in one statement. What one write does never
+//! depends on its neighbours: if SQLite undoes the transaction, each is done again apart.
+//!
+//! A caller that has gone changes nothing: its job is done all the same.
+
+use std::borrow::Cow;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use rusqlite::Connection;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+
+use super::apply::{self, Applied};
+use super::fault::{self, Place, unavailable};
+use super::reader::Shared;
+use super::sql::{self, Sql};
+use crate::store::{Outcome, StoreError, Write};
+
+/// Writes in one transaction, roughly: beyond this the first ones wait for nothing.
+const GROUP: usize = 512;
+
+/// What the thread is asked for.
+enum Job {
+    Writes(Batch),
+    Task(Task),
+}
+
+/// The writes of one caller.
+struct Batch {
+    writes: Vec<Write>,
+    reply: oneshot::Sender<Vec<Applied>>,
+    /// When waiting for somebody else's lock ends.
+    deadline: Instant,
+    _room: OwnedSemaphorePermit,
+}
+
+/// Anything else, in transactions of its own.
+struct Task {
+    run: Box<dyn FnOnce(&Connection) + Send>,
+    deadline: Instant,
+    _room: OwnedSemaphorePermit,
+}
+
+/// The handle to the thread. Dropping it lets the thread finish what is queued, waits for that, and
+/// closes the connection.
+pub(super) struct Writer {
+    jobs: Option<Sender<Job>>,
+    room: Arc<Semaphore>,
+    queue: u32,
+    place: Arc<Place>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Writer {
+    pub(super) fn start(
+        connection: Shared,
+        sql: Arc<Sql>,
+        place: Arc<Place>,
+        queue: usize,
+    ) -> io::Result<Writer> {
+        let (jobs, queued) = mpsc::channel();
+        let queue = u32::try_from(queue).unwrap_or(u32::MAX).min(u32::MAX >> 3);
+        let worker = Worker { connection, sql, place: Arc::clone(&place) };
+        let thread =
+            thread::Builder::new().name("sessile-sqlite".to_owned()).spawn(move || worker.work(&queued))?;
+        let room = Arc::new(Semaphore::new(queue as usize));
+        Ok(Writer { jobs: Some(jobs), room, queue, place, thread: Some(thread) })
+    }
+
+    /// Makes these writes in their order; answers when they are committed.
+    pub(super) async fn apply(&self, writes: Vec<Write>) -> Vec<Applied> {
+        let count = writes.len();
+        let answered = async {
+            let room = self.room(count).await?;
+            let (reply, answer) = oneshot::channel();
+            let batch = Batch { writes, reply, deadline: self.deadline(), _room: room };
+            self.send(Job::Writes(batch))?;
+            answer.await.map_err(|_| Refused::gone())
+        };
+        match answered.await {
+            Ok(answers) => answers,
+            Err(Refused(reason)) => (0..count).map(|_| Err(unavailable(&*reason, None))).collect(),
+        }
+    }
+
+    /// Runs this on the writer's connection.
+    pub(super) async fn run<T, F>(&self, action: &'static str, work: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    {
+        let room = self.room(1).await?;
+        let (reply, answer) = oneshot::channel();
+        let run = Box::new(move |connection: &Connection| {
+            // Nobody waits any more: nothing to do about that.
+            let _ = reply.send(work(connection));
+        });
+        self.send(Job::Task(Task { run, deadline: self.deadline(), _room: room }))?;
+        let done = answer.await.map_err(|_| Refused::gone())?;
+        done.map_err(|error| self.place.error(action, error))
+    }
+
+    /// Places in the queue, given back when the job is done.
+    async fn room(&self, jobs: usize) -> Result<OwnedSemaphorePermit, Refused> {
+        let jobs = u32::try_from(jobs).unwrap_or(u32::MAX).min(self.queue);
+        if let Ok(room) = Arc::clone(&self.room).try_acquire_many_owned(jobs) {
+            return Ok(room);
+        }
+        let waited = self.place.busy_timeout;
+        match tokio::time::timeout(waited, Arc::clone(&self.room).acquire_many_owned(jobs)).await {
+            Ok(Ok(room)) => Ok(room),
+            Ok(Err(_)) => Err(Refused::gone()),
+            Err(_) => {
+                let (queue, waited) = (self.queue, waited.as_millis());
+                Err(Refused(format!("{queue} writes are waiting already, no room after {waited} ms").into()))
+            }
+        }
+    }
+
+    fn send(&self, job: Job) -> Result<(), Refused> {
+        self.jobs.as_ref().and_then(|jobs| jobs.send(job).ok()).ok_or_else(Refused::gone)
+    }
+
+    fn deadline(&self) -> Instant {
+        let now = Instant::now();
+        // A timeout beyond what the clock can count is as good as this.
+        now.checked_add(self.place.busy_timeout).unwrap_or(now + Duration::from_secs(86_400))
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.jobs = None;
+        // The last handle may be dropped by a task that this very thread has woken.
+        if let Some(thread) = self.thread.take().filter(|it| it.thread().id() != thread::current().id()) {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Why there is no answer from the thread.
+struct Refused(Cow<'static, str>);
+
+impl Refused {
+    fn gone() -> Refused {
+        Refused("its writer failed while it worked on this; the write may be made or not".into())
+    }
+}
+
+impl From<Refused> for StoreError {
+    fn from(Refused(reason): Refused) -> StoreError {
+        unavailable(reason, None)
+    }
+}
+
+/// What lives on the thread.
+struct Worker {
+    connection: Arc<Mutex<Connection>>,
+    sql: Arc<Sql>,
+    place: Arc<Place>,
+}
+
+impl Worker {
+    /// Until every handle is gone and the queue is empty.
+    fn work(self, queued: &Receiver<Job>) {
+        while let Ok(first) = queued.recv() {
+            let mut next = Some(first);
+            while let Some(job) = next.take() {
+                let work = match job {
+                    Job::Task(task) => catch_unwind(AssertUnwindSafe(|| self.task(task))),
+                    Job::Writes(batch) => {
+                        let (group, after) = gather(batch, queued);
+                        next = after;
+                        catch_unwind(AssertUnwindSafe(|| self.group(group)))
+                    }
+                };
+                if work.is_err() {
+                    // The callers were told when their replies were dropped.
+                    tracing::error!(store = fault::NAME, "the writer panicked, and goes on");
+                    self.roll_back(&self.connection.lock());
+                }
+            }
+        }
+    }
+
+    fn task(&self, task: Task) {
+        let connection = self.connection.lock();
+        wait_until(&connection, task.deadline);
+        (task.run)(&connection);
+    }
+
+    /// Makes the writes, waits for a lock no longer than each may, and answers.
+    fn group(&self, mut group: Vec<Batch>) {
+        let connection = self.connection.lock();
+        while let Some(first) = group.iter().map(|batch| batch.deadline).min() {
+            wait_until(&connection, first);
+            let Some(answers) = self.attempt(&connection, &group) else {
+                let now = Instant::now();
+                for batch in group.extract_if(.., |batch| batch.deadline <= now) {
+                    let locked = batch.writes.iter().map(|_| Err(self.place.locked(None))).collect();
+                    let _ = batch.reply.send(locked);
+                }
+                continue;
+            };
+            for (batch, answers) in group.drain(..).zip(answers) {
+                let _ = batch.reply.send(answers);
+            }
+        }
+    }
+
+    /// `None` when somebody else holds the lock: then nothing was done.
+    fn attempt(&self, connection: &Connection, group: &[Batch]) -> Option<Vec<Vec<Applied>>> {
+        if let [Batch { writes, .. }] = group
+            && let [write] = &writes[..]
+        {
+            return match apply::write(connection, &self.sql, write) {
+                Err(error) if fault::is_locked(&error) => None,
+                done => Some(vec![vec![self.answer(done)]]),
+            };
+        }
+        match self.together(connection, group) {
+            Ok(answers) => Some(answers),
+            Err(error) if fault::is_locked(&error) => None,
+            Err(_) => Some(self.apart(connection, group)),
+        }
+    }
+
+    /// All in one transaction. An error means that none of them is done.
+    fn together(&self, connection: &Connection, group: &[Batch]) -> rusqlite::Result<Vec<Vec<Applied>>> {
+        sql::run(connection, sql::BEGIN)?;
+        let mut answers = Vec::with_capacity(group.len());
+        for batch in group {
+            let mut of_batch = Vec::with_capacity(batch.writes.len());
+            for write in &batch.writes {
+                match apply::write(connection, &self.sql, write) {
+                    // A statement that fails undoes itself, but some faults undo the transaction.
+                    Err(error) if connection.is_autocommit() => return Err(error),
+                    done => of_batch.push(self.answer(done)),
+                }
+            }
+            answers.push(of_batch);
+        }
+        if let Err(error) = sql::run(connection, sql::COMMIT) {
+            self.roll_back(connection);
+            return Err(error);
+        }
+        Ok(answers)
+    }
+
+    /// Each on its own.
+    fn apart(&self, connection: &Connection, group: &[Batch]) -> Vec<Vec<Applied>> {
+        let of_batch = |batch: &Batch| {
+            let one = |write| {
+                wait_until(connection, batch.deadline);
+                self.answer(apply::write(connection, &self.sql, write))
+            };
+            batch.writes.iter().map(one).collect()
+        };
+        group.iter().map(of_batch).collect()
+    }
+
+    fn answer(&self, done: rusqlite::Result<Outcome>) -> Applied {
+        done.map_err(|error| self.place.error("apply a write", error))
+    }
+
+    fn roll_back(&self, connection: &Connection) {
+        if !connection.is_autocommit()
+            && let Err(error) = sql::run(connection, sql::ROLLBACK)
+        {
+            tracing::error!(store = fault::NAME, %error, "a transaction cannot be rolled back");
+        }
+    }
+}
+
+/// The batches that wait already, and the job after them if it is another kind.
+fn gather(first: Batch, queued: &Receiver<Job>) -> (Vec<Batch>, Option<Job>) {
+    let mut writes = first.writes.len();
+    let mut group = vec![first];
+    while writes < GROUP {
+        match queued.try_recv() {
+            Ok(Job::Writes(batch)) => {
+                writes += batch.writes.len();
+                group.push(batch);
+            }
+            Ok(task) => return (group, Some(task)),
+            Err(_) => break,
+        }
+    }
+    (group, None)
+}
+
+/// Lets SQLite wait for a lock until then. Rounded up: it must not give up before.
+fn wait_until(connection: &Connection, deadline: Instant) {
+    let left = deadline.saturating_duration_since(Instant::now());
+    let left = if left.is_zero() { left } else { left + Duration::from_millis(1) };
+    // It fails only for a timeout that does not fit: i32 milliseconds.
+    let _ = connection.busy_timeout(left.min(Duration::from_secs(86_400)));
+}
