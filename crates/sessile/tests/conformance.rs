@@ -1,7 +1,10 @@
 //! Every store of this crate proves itself with the public suite.
+#![allow(clippy::unwrap_used, reason = "the helpers of tests")]
 
 use std::sync::Arc;
 
+#[cfg(feature = "sqlite")]
+use sessile::store::SqliteStore;
 use sessile::store::{MemoryStore, SessionStore, conformance};
 
 mod memory {
@@ -20,4 +23,41 @@ mod memory {
         let summary = format!("\nmemory: {} passed, 0 failed", conformance::cases().len());
         assert!(report.to_string().ends_with(&summary), "{report}");
     }
+}
+
+#[cfg(feature = "sqlite")]
+mod sqlite_in_memory {
+    use super::*;
+
+    async fn fresh() -> Arc<dyn SessionStore> {
+        let store = SqliteStore::options().open_in_memory().await.unwrap();
+        store.init().await.unwrap();
+        Arc::new(store)
+    }
+
+    sessile::conformance_tests!(fresh);
+}
+
+#[cfg(feature = "sqlite")]
+mod sqlite_file {
+    use std::cell::RefCell;
+
+    use tempfile::TempDir;
+
+    use super::*;
+
+    thread_local! {
+        /// Removed when the thread of the test ends, after the store has closed its files.
+        static FOLDERS: RefCell<Vec<TempDir>> = const { RefCell::new(Vec::new()) };
+    }
+
+    async fn fresh() -> Arc<dyn SessionStore> {
+        let folder = tempfile::tempdir().unwrap();
+        let store = SqliteStore::open(folder.path().join("sessions.db")).await.unwrap();
+        store.init().await.unwrap();
+        FOLDERS.with_borrow_mut(|folders| folders.push(folder));
+        Arc::new(store)
+    }
+
+    sessile::conformance_tests!(fresh);
 }

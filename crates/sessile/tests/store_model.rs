@@ -248,3 +248,18 @@ proptest! {
         runtime().block_on(agrees(&MemoryStore::new(), steps))?;
     }
 }
+
+#[cfg(feature = "sqlite")]
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 150, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// [R12] [E14] [E19] [G01] [G02]
+    #[test]
+    fn sqlite_agrees_with_the_model(steps in prop::collection::vec(steps(), 1..60)) {
+        runtime().block_on(async {
+            let store = sessile::store::SqliteStore::options().open_in_memory().await.unwrap();
+            store.init().await.unwrap();
+            agrees(&store, steps).await
+        })?;
+    }
+}
