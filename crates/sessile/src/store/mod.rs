@@ -7,7 +7,7 @@
 //! The stores are siblings and never import each other; what they share stands here. To prove a
 //! store of your own, run [`conformance`] against it.
 
-#[cfg(any(test, feature = "conformance"))]
+#[cfg(feature = "conformance")]
 pub mod conformance;
 mod error;
 mod list;

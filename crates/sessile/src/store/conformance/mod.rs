@@ -39,7 +39,7 @@
 //! * H14: a deletion without user or id cannot be written down with these types.
 //! * H16: two tables are two stores.
 //! * L08–L14: the purge's timetable is the engine's.
-//! * Data as bytes or in a broken encoding, ids that are no UUID ([R08]): nobody can write them through
+//! * Data as bytes or in a broken encoding, ids that are no UUID (R08): nobody can write them through
 //!   the trait, so each store's own tests make such rows.
 
 mod batches;
