@@ -161,6 +161,23 @@ impl Changes {
         self.keeps_empty
     }
 
+    /// These changes and then those, as one list.
+    #[must_use]
+    pub(crate) fn followed_by(mut self, later: Changes) -> Changes {
+        if later.ends {
+            return later;
+        }
+        let Changes { operations, ends: _, rotates, sign_in, changes_lifetime, keeps_empty, expires_in } =
+            later;
+        self.operations.extend(operations);
+        self.rotates |= rotates;
+        self.sign_in = sign_in.or(self.sign_in);
+        self.changes_lifetime |= changes_lifetime;
+        self.keeps_empty |= keeps_empty;
+        self.expires_in = expires_in.or(self.expires_in);
+        self
+    }
+
     /// Whether nothing was done.
     pub fn is_empty(&self) -> bool {
         !self.ends

@@ -66,8 +66,9 @@ impl Sessions {
             let mut outcomes = self.apply_many(writes).await?.into_iter();
             if let Some(id) = ends {
                 // Whether it was still there or not: it is gone now.
-                outcomes.next().transpose()?;
-                self.tell(Event::LoggedOut { id });
+                if outcomes.next().transpose()? == Some(Outcome::Applied) {
+                    self.tell(Event::LoggedOut { id });
+                }
             }
             let Some((credential, record)) = born else {
                 return Ok(if ends.is_some() { Committed::Ended } else { Committed::Unchanged });
@@ -107,7 +108,7 @@ impl Sessions {
             if turn.is_none() {
                 // Requests of this process stand in line from here on, so that only other processes can
                 // still be faster, and a crowd is served one by one instead of all trying at once.
-                turn = Some(self.inner.turns.take(id).await);
+                turn = Some(self.in_time(self.inner.turns.take(id)).await?);
             }
             base = match self.load(id).await? {
                 Some(newest) => newest,

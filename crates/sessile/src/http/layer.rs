@@ -6,7 +6,6 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use ::http::header::{CACHE_CONTROL, SET_COOKIE, VARY};
 use ::http::{HeaderMap, HeaderValue, Request, Response};
@@ -17,6 +16,7 @@ use tower_service::Service;
 use super::cookie::{CookieConfig, CookieConfigError};
 use super::{request, response};
 use crate::engine::{Credential, Sessions};
+use crate::record::Timestamp;
 use crate::session::{Answer, LazySession, SessionError, Shared};
 
 /// Sessions for every request under it.
@@ -84,13 +84,13 @@ where
 {
     type Response = Response<ResponseBody>;
     type Error = S::Error;
-    type Future = ResponseFuture<S::Future>;
+    type Future = ResponseFuture<S::Future, ResponseBody, S::Error>;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.inner.poll_ready(context)
     }
 
-    fn call(&mut self, mut request: Request<RequestBody>) -> ResponseFuture<S::Future> {
+    fn call(&mut self, mut request: Request<RequestBody>) -> Self::Future {
         let mounted = request.extensions().get::<MountedBy>();
         if mounted
             .is_some_and(|MountedBy(outer)| outer.cookie.cookie_name() == self.config.cookie.cookie_name())
@@ -117,7 +117,7 @@ struct Pending {
     has_cookie: bool,
 }
 
-type Finishing = Pin<Box<dyn Future<Output = Result<Answer, SessionError>> + Send>>;
+type Finishing = Pin<Box<dyn Future<Output = Result<(), SessionError>> + Send>>;
 
 /// How the handler ended, when it gave no response.
 enum Failure<E> {
@@ -125,37 +125,23 @@ enum Failure<E> {
     Panic(Box<dyn Any + Send>),
 }
 
-enum Step<R, E> {
+enum Step<B, E> {
     Handler,
-    Finishing { finishing: Finishing, outcome: Option<Result<R, Failure<E>>> },
+    Finishing { finishing: Finishing, outcome: Option<Result<Response<B>, Failure<E>>> },
     Done,
 }
 
 pin_project! {
     /// The future of [`SessionService`].
-    pub struct ResponseFuture<F: Future> where F::Output: Split {
+    pub struct ResponseFuture<F, B, E> {
         #[pin]
         handler: F,
         pending: Option<Pending>,
-        step: Step<<F::Output as Split>::Ok, <F::Output as Split>::Err>,
+        step: Step<B, E>,
     }
 }
 
-/// Names the two halves of a `Result`, so that the future needs no other parameters than the handler's.
-#[doc(hidden)]
-pub trait Split {
-    /// What it is when it went well.
-    type Ok;
-    /// What it is otherwise.
-    type Err;
-}
-
-impl<T, E> Split for Result<T, E> {
-    type Ok = T;
-    type Err = E;
-}
-
-impl<F, B, E> Future for ResponseFuture<F>
+impl<F, B, E> Future for ResponseFuture<F, B, E>
 where
     F: Future<Output = Result<Response<B>, E>>,
     B: Default,
@@ -217,19 +203,22 @@ impl Pending {
     }
 
     /// The handler's head with what the session adds, or an error's in its place.
-    fn answer<B: Default>(&self, head: Response<B>, finished: Result<Answer, SessionError>) -> Response<B> {
-        let mut head = match &finished {
-            Ok(_) => head,
-            Err(error) => response::of_error(error).map(|_| B::default()),
+    fn answer<B: Default>(&self, head: Response<B>, finished: Result<(), SessionError>) -> Response<B> {
+        let mut head = match finished {
+            Ok(()) => head,
+            Err(error) => response::of_error(&error).map(|_| B::default()),
         };
         let headers = head.headers_mut();
         if self.shared.consulted() {
             vary_on_cookie(headers);
         }
-        let set_cookie = match finished {
-            Ok(Answer::Set(credential)) => self.cookie_for(&credential),
-            Ok(Answer::Remove) if self.has_cookie => self.config.cookie.removal(),
-            Ok(Answer::Keep | Answer::Remove) | Err(_) => None,
+        let set_cookie = match self.shared.take_answer() {
+            Answer::Set(credential) => self.cookie_for(&credential, self.cookie_until()),
+            Answer::Renew(credential) => {
+                self.cookie_until().and_then(|until| self.cookie_for(&credential, Some(until)))
+            }
+            Answer::Remove if self.has_cookie => self.config.cookie.removal(),
+            Answer::Keep | Answer::Remove => None,
         };
         if let Some(set_cookie) = set_cookie {
             drop_our_cookies(headers, self.config.cookie.cookie_name());
@@ -239,10 +228,14 @@ impl Pending {
         head
     }
 
-    fn cookie_for(&self, credential: &Credential) -> Option<HeaderValue> {
+    /// Until when the browser is to keep the cookie; `None`: until it is closed.
+    fn cookie_until(&self) -> Option<Timestamp> {
+        self.shared.cookie_until(self.config.cookie.is_dated())
+    }
+
+    fn cookie_for(&self, credential: &Credential, until: Option<Timestamp>) -> Option<HeaderValue> {
         let Config { sessions, cookie } = &*self.config;
-        let until = self.shared.cookie_until(cookie.is_dated());
-        let max_age: Option<Duration> = until.map(|until| until.saturating_since(sessions.now()));
+        let max_age = until.map(|until| until.saturating_since(sessions.now()));
         match credential {
             Credential::Token(token) => cookie.set(token.expose(), max_age),
             Credential::Id(id) => cookie.set(id.to_text().as_str(), max_age),

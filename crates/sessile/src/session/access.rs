@@ -208,6 +208,10 @@ impl Session {
         if !state.data.is_empty() {
             state.data.clear();
             state.changes.clear();
+            if self.sessions().policy().is_lback() {
+                // lback keeps the user in the data: clearing that is how its own views sign out.
+                state.user = None;
+            }
         }
     }
 }

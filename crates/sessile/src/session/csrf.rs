@@ -6,7 +6,7 @@ use super::{Session, SessionError};
 use crate::engine::EngineError;
 
 /// The key in the data: lback's.
-const CSRF_TOKEN: &str = "_csrf_token";
+pub(super) const CSRF_TOKEN: &str = "_csrf_token";
 /// Random bytes in a token; lback's has 16, as 32 hexadecimal digits.
 const TOKEN_BYTES: usize = 16;
 

@@ -29,6 +29,9 @@ pub enum SessionError {
     /// There is no session to rotate.
     #[error("there is no session yet: nothing was stored, so there is nothing to rotate")]
     NoSession,
+    /// The runtime is shutting down, so the commit was not made.
+    #[error("the session was not saved: the program is shutting down")]
+    ShuttingDown,
     /// The route is not under the session middleware.
     #[error(
         "no session middleware here: add `.layer(SessionLayer::new(sessions))` to the router that holds this route"
@@ -39,7 +42,11 @@ pub enum SessionError {
 impl SessionError {
     /// Whether the same request may succeed a little later.
     pub fn is_transient(&self) -> bool {
-        matches!(self, SessionError::Engine(error) if error.is_transient())
+        match self {
+            SessionError::Engine(error) => error.is_transient(),
+            SessionError::ShuttingDown => true,
+            _ => false,
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 use std::fmt::Display;
 use std::time::Duration;
 
+use super::csrf::CSRF_TOKEN;
 use super::{Session, SessionError};
 use crate::engine::SignIn;
 use crate::record::{Timestamp, UserId};
@@ -46,9 +47,9 @@ impl Session {
         }
         state.user = Some(sign_in.user.clone());
         state.changes.sign_in(sign_in, keeps);
-        // The token is bound to who the session belongs to.
-        drop(state);
-        self.forget_csrf_token();
+        // The token is bound to who the session belongs to; another request may be making one just now.
+        state.data.remove(CSRF_TOKEN);
+        state.changes.remove(CSRF_TOKEN);
     }
 
     /// Signs out: the session ends, here and for whoever else has its cookie. What is set afterwards in

@@ -48,48 +48,52 @@ impl Shared {
     }
 
     pub(super) async fn commit(&self) -> Result<(), SessionError> {
-        self.commit_only(Changes::clone).await
+        let _turn = self.committing.lock().await;
+        let (base, changes) = self.state.lock().begin_commit();
+        self.carry_out(base, changes).await
     }
 
-    /// The end of a request that succeeded: commits, or moves the expiry forward when that is due.
-    pub(crate) async fn finish(&self) -> Result<Answer, SessionError> {
+    /// The end of a request that succeeded (who drops this drops the request: nobody is left to see what
+    /// became of it): commits, or moves the expiry forward when that is due.
+    pub(crate) async fn finish(&self) -> Result<(), SessionError> {
         self.commit().await?;
-        let unchanged: Option<Base> = {
+        let idle = {
             let state = self.state.lock();
-            match state.answer {
-                Answer::Keep => state.base.clone(),
-                Answer::Set(_) | Answer::Remove => None,
-            }
+            state.base.clone().filter(|_| matches!(state.answer, Answer::Keep))
         };
-        if let Some(base) = unchanged {
+        if let Some(base) = idle {
             let renewed = self.sessions.renew(base).await?;
             self.state.lock().settle(renewed, self.sessions.policy());
         }
-        Ok(self.take_answer())
+        Ok(())
     }
 
     /// The end of a request that failed: data changes and logins are dropped, endings are carried out.
-    pub(crate) async fn finish_failed(&self) -> Result<Answer, SessionError> {
-        self.commit_only(Changes::endings).await?;
-        Ok(self.take_answer())
-    }
-
-    fn take_answer(&self) -> Answer {
-        std::mem::take(&mut self.state.lock().answer)
-    }
-
-    async fn commit_only(&self, part: impl Fn(&Changes) -> Changes) -> Result<(), SessionError> {
+    pub(crate) async fn finish_failed(&self) -> Result<(), SessionError> {
         let _turn = self.committing.lock().await;
-        let (base, changes) = {
-            let state = self.state.lock();
-            (state.base.clone(), part(&state.changes))
-        };
-        if changes.is_empty() {
-            return Ok(());
+        let (base, changes) = self.state.lock().begin_commit();
+        self.carry_out(base, changes.endings()).await
+    }
+
+    async fn carry_out(&self, base: Option<Base>, changes: Changes) -> Result<(), SessionError> {
+        let committed = self.sessions.commit(base, &changes).await;
+        let mut state = self.state.lock();
+        match committed {
+            Ok(committed) => {
+                state.settle(committed, self.sessions.policy());
+                Ok(())
+            }
+            Err(error) => {
+                state.abandon_commit(changes);
+                Err(error.into())
+            }
         }
-        let committed = self.sessions.commit(base, &changes).await?;
-        self.state.lock().settle(committed, self.sessions.policy());
-        Ok(())
+    }
+
+    /// What the cookie must follow. Asked once, when the head is about to leave: also when the last
+    /// commit failed, because an earlier one may have given the session its new name.
+    pub(crate) fn take_answer(&self) -> Answer {
+        std::mem::take(&mut self.state.lock().answer)
     }
 
     pub(crate) fn consulted(&self) -> bool {

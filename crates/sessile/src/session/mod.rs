@@ -79,12 +79,23 @@ impl Session {
     /// already, and for handlers that must know whether it worked. The cookie still needs a head that
     /// has not left.
     ///
+    /// Dropping the returned future does not stop a commit that has begun.
+    ///
     /// Cost: 1 statement if something was changed, otherwise 0.
     ///
     /// # Errors
     /// When the commit fails; the changes are kept and can be tried again.
     pub async fn save(&self) -> Result<(), SessionError> {
-        self.shared.commit().await
+        // On a task of its own: a handler may give up waiting (`select!`, a timeout), and must neither lose
+        // what is on its way nor make it twice.
+        let shared = Arc::clone(&self.shared);
+        match tokio::spawn(async move { shared.commit().await }).await {
+            Ok(saved) => saved,
+            Err(stopped) => match stopped.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                Err(_) => Err(SessionError::ShuttingDown),
+            },
+        }
     }
 }
 

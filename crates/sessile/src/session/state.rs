@@ -1,6 +1,8 @@
 //! What one request knows of its session, and what it did to it.
 
-use crate::engine::{Base, Changes, Committed, Credential, Policy};
+use std::mem;
+
+use crate::engine::{Base, Changes, Committed, Credential, Meta, Policy};
 use crate::record::{SessionData, UserId};
 
 /// What the cookie must follow when the response leaves.
@@ -9,8 +11,10 @@ pub(crate) enum Answer {
     /// The browser has the right cookie.
     #[default]
     Keep,
-    /// The session has a new name, or a persistent cookie a new date.
+    /// The session has a new name, or is remembered from now on, or no longer.
     Set(Credential),
+    /// The session ends later than before: a cookie with a date needs a new one.
+    Renew(Credential),
     /// The session ended.
     Remove,
 }
@@ -26,8 +30,10 @@ pub(crate) struct State {
     pub(crate) data: SessionData,
     /// The user as the handler sees it.
     pub(crate) user: Option<UserId>,
-    /// What was done since `base`.
+    /// What was done since `base`, or since the commit that is on its way.
     pub(crate) changes: Changes,
+    /// Whether a commit is on its way, after which `base` is another one.
+    committing: bool,
     /// What the cookie must follow, from commits so far.
     pub(crate) answer: Answer,
     /// Whether the handler looked at the session, so that the response depends on the cookie.
@@ -40,45 +46,71 @@ impl State {
         self.consulted = true;
         if let Some((credential, base)) = found {
             self.credential = Some(credential);
-            self.rest_on(base);
+            self.data = base.data.clone();
+            self.user = base.user.clone();
+            self.base = Some(base);
         }
     }
 
-    fn rest_on(&mut self, base: Base) {
-        self.data = base.data.clone();
-        self.user = base.user.clone();
-        self.base = Some(base);
-        self.changes = Changes::new();
+    /// Hands the changes over to a commit. What is done from here on is recorded anew.
+    pub(crate) fn begin_commit(&mut self) -> (Option<Base>, Changes) {
+        self.committing = true;
+        (self.base.clone(), mem::take(&mut self.changes))
+    }
+
+    /// Takes the changes of a commit that failed back, before those that were made meanwhile.
+    pub(crate) fn abandon_commit(&mut self, changes: Changes) {
+        self.committing = false;
+        let later = mem::take(&mut self.changes);
+        self.changes = changes.followed_by(later);
     }
 
     /// Takes in what a commit did.
     pub(crate) fn settle(&mut self, committed: Committed, policy: &Policy) {
+        self.committing = false;
         match committed {
-            Committed::Unchanged => self.changes = Changes::new(),
+            Committed::Unchanged => {}
             Committed::Named(credential, record) => {
                 self.answer = Answer::Set(credential.clone());
                 self.credential = Some(credential);
                 self.rest_on(Base::of(record, policy));
             }
             Committed::Updated(record) => {
-                let moved =
-                    self.base.as_ref().is_none_or(|base| base.record.expires_at() != record.expires_at());
-                self.rest_on(Base::of(record, policy));
-                // Only a persistent cookie carries a date, and only the writer of cookies knows; it leaves
-                // a cookie for the browser's session alone.
-                if moved && matches!(self.answer, Answer::Keep) {
-                    self.answer = self.credential.clone().map_or(Answer::Keep, Answer::Set);
-                }
+                let before = self.base.take();
+                let base = Base::of(record, policy);
+                self.answer = match (mem::take(&mut self.answer), &self.credential, before) {
+                    (Answer::Keep | Answer::Renew(_), Some(credential), Some(before)) => {
+                        follow(credential, &before, &base)
+                    }
+                    (answer, ..) => answer,
+                };
+                self.rest_on(base);
             }
             Committed::Ended => {
-                *self = State { answer: Answer::Remove, consulted: true, ..State::default() };
+                self.answer = Answer::Remove;
+                self.credential = None;
+                self.base = None;
+                self.view(SessionData::new(), None);
             }
         }
     }
 
+    fn rest_on(&mut self, base: Base) {
+        self.view(base.data.clone(), base.user.clone());
+        self.base = Some(base);
+    }
+
+    /// Shows these, with what was done since the commit began.
+    fn view(&mut self, data: SessionData, user: Option<UserId>) {
+        if self.changes.is_empty() {
+            (self.data, self.user) = (data, user);
+        }
+        // Otherwise the handler has gone on: it sees its own changes, and the next commit merges them.
+    }
+
     /// Ends what there is; what follows is a fresh session.
     pub(crate) fn end(&mut self) {
-        if self.base.is_some() {
+        if self.base.is_some() || self.committing {
             self.changes.end();
         } else {
             self.changes = Changes::new();
@@ -90,5 +122,16 @@ impl State {
     /// Whether a session exists, or will when the response leaves.
     pub(crate) fn exists(&self) -> bool {
         (self.base.is_some() && !self.changes.ends()) || self.user.is_some() || !self.data.is_empty()
+    }
+}
+
+/// What becomes of the cookie when the row changed under its name.
+fn follow(credential: &Credential, before: &Base, after: &Base) -> Answer {
+    if Meta::of(&before.data).remember() != Meta::of(&after.data).remember() {
+        Answer::Set(credential.clone())
+    } else if before.record.expires_at() != after.record.expires_at() {
+        Answer::Renew(credential.clone())
+    } else {
+        Answer::Keep
     }
 }
