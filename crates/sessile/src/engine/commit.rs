@@ -149,10 +149,6 @@ impl Sessions {
         }
     }
 
-    pub(super) async fn apply(&self, write: Write) -> Result<Outcome, StoreError> {
-        self.in_time(self.inner.store.apply(write)).await?
-    }
-
     async fn apply_many(
         &self,
         mut writes: Vec<Write>,

@@ -8,6 +8,7 @@ mod commit;
 mod credential;
 mod error;
 mod event;
+mod group;
 mod meta;
 mod plan;
 mod policy;
@@ -20,7 +21,7 @@ use std::sync::Arc;
 use crate::record::{
     Clock, Random, RandomError, SessionId, SessionRecord, SessionToken, SystemClock, SystemRandom, Timestamp,
 };
-use crate::store::{SessionStore, StoreError};
+use crate::store::{Grouping, Loaded, Outcome, SessionStore, StoreError, Write};
 
 pub use admin::{Description, NewSession, Selection};
 pub use changes::Changes;
@@ -35,6 +36,7 @@ pub use policy::{Naming, Policy};
 pub use purge::{PurgeReport, PurgeSchedule, PurgeTask};
 
 use event::Listeners;
+use group::Group;
 use turns::Turns;
 
 /// The service: a store, a policy, a clock. Cheap to clone; all clones are the same service.
@@ -60,6 +62,9 @@ struct Inner {
     random: Arc<dyn Random>,
     listeners: Listeners,
     turns: Turns,
+    /// Where the store wants single calls grouped.
+    loads: Option<Group<SessionId, Loaded>>,
+    writes: Option<Group<Write, Result<Outcome, StoreError>>>,
 }
 
 /// Puts a [`Sessions`] together.
@@ -104,9 +109,23 @@ impl SessionsBuilder {
     #[must_use]
     pub fn build(self) -> Sessions {
         let SessionsBuilder { store, policy, clock, random, listeners } = self;
-        Sessions {
-            inner: Arc::new(Inner { store, policy, clock, random, listeners, turns: Turns::default() }),
-        }
+        let Grouping { loads, writes } = store.grouping();
+        let loads = (loads > 0).then(|| {
+            let store = Arc::clone(&store);
+            Group::new(loads, move |ids: Vec<SessionId>| {
+                let store = Arc::clone(&store);
+                async move { store.load_many(&ids).await }
+            })
+        });
+        let writes = (writes > 0).then(|| {
+            let store = Arc::clone(&store);
+            Group::new(writes, move |writes| {
+                let store = Arc::clone(&store);
+                async move { store.apply_many(writes).await }
+            })
+        });
+        let turns = Turns::default();
+        Sessions { inner: Arc::new(Inner { store, policy, clock, random, listeners, turns, loads, writes }) }
     }
 }
 
@@ -151,7 +170,7 @@ impl Sessions {
         let ids: Vec<SessionId> = named.iter().map(Credential::id).collect();
         let loaded = match ids[..] {
             [] => return Ok(None),
-            [id] => vec![self.in_time(self.inner.store.load(id)).await?],
+            [id] => vec![self.ask_load(id).await],
             _ => self.in_time(self.inner.store.load_many(&ids)).await?,
         };
         let unknown = loaded.iter().all(|loaded| matches!(loaded, Ok(None)));
@@ -170,8 +189,29 @@ impl Sessions {
 
     /// The live session with this id. Cost: 1 statement.
     pub(crate) async fn load(&self, id: SessionId) -> Result<Option<Base>, EngineError> {
-        let loaded = self.in_time(self.inner.store.load(id)).await?;
+        let loaded = self.ask_load(id).await;
         self.judge(loaded)
+    }
+
+    /// One row from the store, in time, together with what others ask for.
+    async fn ask_load(&self, id: SessionId) -> Loaded {
+        match &self.inner.loads {
+            Some(group) => self.in_time(group.ask(id)).await?.unwrap_or_else(|| Err(self.lost_batch())),
+            None => self.in_time(self.inner.store.load(id)).await?,
+        }
+    }
+
+    /// One write to the store, in time, together with those of others.
+    async fn apply(&self, write: Write) -> Result<Outcome, StoreError> {
+        match &self.inner.writes {
+            Some(group) => self.in_time(group.ask(write)).await?.unwrap_or_else(|| Err(self.lost_batch())),
+            None => self.in_time(self.inner.store.apply(write)).await?,
+        }
+    }
+
+    fn lost_batch(&self) -> StoreError {
+        let reason = "the batch was lost: the store panicked or the program is shutting down".to_owned();
+        StoreError::Unavailable { store: self.inner.store.name(), reason, source: None }
     }
 
     /// What a loaded row means: nothing when it is dead or cannot be read.

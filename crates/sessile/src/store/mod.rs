@@ -36,6 +36,15 @@ pub use write::{Expiry, Outcome, Rotation, Touch, Update, Write};
 /// What loading one id gives: the row, nothing, or why not.
 pub type Loaded = Result<Option<SessionRecord>, StoreError>;
 
+/// How many batches of a kind may be on their way at once; 0: single calls are not grouped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Grouping {
+    /// Batches of [`SessionStore::load_many`].
+    pub loads: usize,
+    /// Batches of [`SessionStore::apply_many`].
+    pub writes: usize,
+}
+
 /// Where records live.
 ///
 /// # Contract
@@ -78,6 +87,12 @@ pub trait SessionStore: Send + Sync + 'static {
             outcomes.push(self.apply(write).await);
         }
         outcomes
+    }
+
+    /// Whether the engine is to group what single requests ask into batches. Worth it where a batch is
+    /// one round trip; not where a read is microseconds, or where the store groups by itself.
+    fn grouping(&self) -> Grouping {
+        Grouping::default()
     }
 
     /// A page of rows in a stable order. A row that cannot be read is reported and passed by.
@@ -131,6 +146,9 @@ impl<S: SessionStore + ?Sized> SessionStore for Arc<S> {
     }
     async fn apply_many(&self, writes: Vec<Write>) -> Vec<Result<Outcome, StoreError>> {
         (**self).apply_many(writes).await
+    }
+    fn grouping(&self) -> Grouping {
+        (**self).grouping()
     }
     async fn list(&self, query: &ListQuery) -> Result<ListPage, StoreError> {
         (**self).list(query).await
