@@ -56,7 +56,14 @@ impl Shared {
     /// The end of a request that succeeded (who drops this drops the request: nobody is left to see what
     /// became of it): commits, or moves the expiry forward when that is due.
     pub(crate) async fn finish(&self) -> Result<(), SessionError> {
-        self.commit().await?;
+        if let Err(error) = self.commit().await {
+            // A logout does not depend on whether what followed it could be stored. A store that does not
+            // answer is not asked twice: the client is told, and waits long enough as it is.
+            if !error.is_transient() {
+                self.finish_failed().await?;
+            }
+            return Err(error);
+        }
         let idle = {
             let state = self.state.lock();
             state.base.clone().filter(|_| matches!(state.answer, Answer::Keep))
