@@ -79,8 +79,8 @@ impl State {
                 let before = self.base.take();
                 let base = Base::of(record, policy);
                 self.answer = match (mem::take(&mut self.answer), &self.credential, before) {
-                    (Answer::Keep | Answer::Renew(_), Some(credential), Some(before)) => {
-                        follow(credential, &before, &base)
+                    (answer @ (Answer::Keep | Answer::Renew(_)), Some(credential), Some(before)) => {
+                        follow(credential, &before, &base).unwrap_or(answer)
                     }
                     (answer, ..) => answer,
                 };
@@ -125,13 +125,13 @@ impl State {
     }
 }
 
-/// What becomes of the cookie when the row changed under its name.
-fn follow(credential: &Credential, before: &Base, after: &Base) -> Answer {
+/// What becomes of the cookie when the row changed under its name; `None`: nothing more than before.
+fn follow(credential: &Credential, before: &Base, after: &Base) -> Option<Answer> {
     if Meta::of(&before.data).remember() != Meta::of(&after.data).remember() {
-        Answer::Set(credential.clone())
+        Some(Answer::Set(credential.clone()))
     } else if before.record.expires_at() != after.record.expires_at() {
-        Answer::Renew(credential.clone())
+        Some(Answer::Renew(credential.clone()))
     } else {
-        Answer::Keep
+        None
     }
 }
