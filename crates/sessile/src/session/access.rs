@@ -178,16 +178,21 @@ impl Session {
         Ok(())
     }
 
-    /// Sets all keys of a map or struct, and leaves the others.
+    /// Sets all keys of a map or struct, and leaves the others. A value that is written as `null` removes
+    /// its key, as in [`insert`](Self::insert).
     ///
     /// # Errors
     /// When `values` is not written as a JSON object, or has the key `_sessile`.
     pub fn extend<T: Serialize + ?Sized>(&self, values: &T) -> Result<(), SessionError> {
         let text = json::to_text(values).map_err(|source| DataError::Encode { key: "".into(), source })?;
         let values = crate::record::SessionData::parse(text.into())?;
+        if values.meta_raw().is_some() {
+            return Err(DataError::Reserved.into());
+        }
         for key in values.keys() {
-            if let Some(text) = values.raw(&key) {
-                self.insert_text(&key, text.into())?;
+            match values.raw(&key) {
+                None | Some("null") => drop(self.remove(&key)),
+                Some(text) => self.insert_text(&key, text.into())?,
             }
         }
         Ok(())
