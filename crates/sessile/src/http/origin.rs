@@ -11,7 +11,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use ::http::header::{HOST, ORIGIN};
-use ::http::{HeaderMap, Method, Request, Response, StatusCode};
+use ::http::uri::Authority;
+use ::http::{Request, Response, StatusCode};
 use pin_project_lite::pin_project;
 use tower_layer::Layer;
 use tower_service::Service;
@@ -65,7 +66,7 @@ where
     }
 
     fn call(&mut self, request: Request<RequestBody>) -> OriginCheckFuture<S::Future> {
-        if is_welcome(request.method(), request.headers(), &self.trusted) {
+        if is_welcome(&request, &self.trusted) {
             return OriginCheckFuture::Passed { handler: self.inner.call(request) };
         }
         tracing::warn!(method = %request.method(), path = request.uri().path(), "cross-site request refused");
@@ -105,8 +106,9 @@ where
     }
 }
 
-fn is_welcome(method: &Method, headers: &HeaderMap, trusted: &[String]) -> bool {
-    if method.is_safe() {
+fn is_welcome<B>(request: &Request<B>, trusted: &[String]) -> bool {
+    let headers = request.headers();
+    if request.method().is_safe() {
         return true;
     }
     let origin = headers.get(ORIGIN).map(|origin| origin.to_str().unwrap_or("null"));
@@ -118,7 +120,9 @@ fn is_welcome(method: &Method, headers: &HeaderMap, trusted: &[String]) -> bool 
     }
     let Some(origin) = origin else { return true };
     // The scheme is not compared: behind a proxy that ends TLS we do not know our own.
-    let host = headers.get(HOST).and_then(|host| host.to_str().ok());
+    // HTTP/2 has no Host header: the authority stands in the URI.
+    let authority = request.uri().authority().map(Authority::as_str);
+    let host = headers.get(HOST).map_or(authority, |host| host.to_str().ok());
     match (origin.split_once("://"), host) {
         (Some((_, origin)), Some(host)) => origin.eq_ignore_ascii_case(host),
         _ => false,
@@ -128,14 +132,24 @@ fn is_welcome(method: &Method, headers: &HeaderMap, trusted: &[String]) -> bool 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use http::HeaderValue;
+    use ::http::Method;
 
     fn welcome(method: Method, headers: &[(&'static str, &'static str)]) -> bool {
-        let headers = headers
-            .iter()
-            .map(|&(name, value)| (name.parse().unwrap(), HeaderValue::from_static(value)))
-            .collect();
-        is_welcome(&method, &headers, &["https://pay.example".to_owned()])
+        welcome_at("/", method, headers)
+    }
+
+    fn welcome_at(uri: &str, method: Method, headers: &[(&'static str, &'static str)]) -> bool {
+        let request = Request::builder().method(method).uri(uri);
+        let request = headers.iter().fold(request, |request, &(name, value)| request.header(name, value));
+        is_welcome(&request.body(()).unwrap(), &["https://pay.example".to_owned()])
+    }
+
+    /// [S20] Without a Host header, as in HTTP/2, the URI says which site this is.
+    #[test]
+    fn the_authority_of_http_2_is_the_host() {
+        let from = |origin| welcome_at("https://shop.example/cart", Method::POST, &[("origin", origin)]);
+        assert!(from("https://shop.example"));
+        assert!(!from("https://evil.example"));
     }
 
     /// [S20]
