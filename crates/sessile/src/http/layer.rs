@@ -174,6 +174,10 @@ where
                     let outcome = outcome.take();
                     *this.step = Step::Done;
                     let (Some(pending), Some(outcome)) = (this.pending.take(), outcome) else { continue };
+                    if let (Err(error), Err(_)) = (&finished, &outcome) {
+                        // There is no response to say it, and a logout may not have been carried out.
+                        tracing::error!(%error, "the session of a request that failed could not be ended");
+                    }
                     return Poll::Ready(hand_on(outcome.map(|head| pending.answer(head, finished))));
                 }
                 #[expect(clippy::panic, reason = "a future must not be polled after it was ready")]
