@@ -102,7 +102,7 @@ impl Sessions {
             after,
             limit,
         };
-        Ok(self.store().list(&query).await?)
+        Ok(self.in_time(self.store().list(&query)).await??)
     }
 
     /// All live sessions of a user, the newest first. Cost: 1 statement for every 500 sessions.
