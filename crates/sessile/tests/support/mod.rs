@@ -1,34 +1,100 @@
 //! A browser, a service on an injected clock, and a store that counts what it is asked.
-#![allow(missing_docs, unreachable_pub, dead_code, reason = "shared by several test programs")]
+#![allow(
+    missing_docs,
+    unreachable_pub,
+    dead_code,
+    clippy::unwrap_used,
+    reason = "shared by several test programs"
+)]
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, VecDeque};
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use axum::Router;
 use axum::body::Body;
+use axum::handler::Handler;
+use axum::routing::any;
 use http::{Request, Response, StatusCode, header};
+use sessile::engine::Event;
 use sessile::record::{ManualClock, Timestamp};
 use sessile::store::{
-    ListPage, ListQuery, Loaded, MemoryStore, Outcome, PurgeBatch, PurgeLimits, SessionStore, StoreError,
-    StoreStats, Write,
+    ListPage, ListQuery, Loaded, MemoryStore, Outcome, PurgeBatch, PurgeLimits, SessionStore, SqliteStore,
+    StoreError, StoreStats, Write,
 };
-use sessile::{Policy, SessionId, SessionLayer, Sessions, UserId};
+use sessile::{CookieConfig, Policy, SessionId, SessionLayer, Sessions, UserId};
 use tower::ServiceExt;
 
-/// Counts calls, and can be switched off as a network is.
+type Interference = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// Counts calls, can be switched off as a network is, and lets somebody else be faster.
 #[derive(Clone)]
 pub struct Watched {
     store: Arc<dyn SessionStore>,
     statements: Arc<AtomicUsize>,
+    looked_up: Arc<AtomicUsize>,
     down: Arc<AtomicBool>,
+    writes_down: Arc<AtomicBool>,
+    silent: Arc<AtomicBool>,
+    before_writes: Arc<Mutex<VecDeque<Interference>>>,
 }
 
 impl Watched {
     pub fn new(store: impl SessionStore) -> Watched {
-        Watched { store: Arc::new(store), statements: Arc::default(), down: Arc::default() }
+        Watched {
+            store: Arc::new(store),
+            statements: Arc::default(),
+            looked_up: Arc::default(),
+            down: Arc::default(),
+            writes_down: Arc::default(),
+            silent: Arc::default(),
+            before_writes: Arc::default(),
+        }
+    }
+
+    /// Ids looked up since the last call.
+    pub fn looked_up(&self) -> usize {
+        self.looked_up.swap(0, Ordering::SeqCst)
+    }
+
+    /// Reads work and writes fail.
+    pub fn set_writes_down(&self, down: bool) {
+        self.writes_down.store(down, Ordering::SeqCst);
+    }
+
+    /// Takes every question and answers none.
+    pub fn set_silent(&self, silent: bool) {
+        self.silent.store(silent, Ordering::SeqCst);
+    }
+
+    /// Somebody else is faster: this happens just before the next write. Called several times, before
+    /// the writes after that.
+    pub fn before_next_write(&self, interference: impl Future<Output = ()> + Send + 'static) {
+        self.before_writes.lock().unwrap().push_back(Box::pin(interference));
+    }
+
+    async fn ready_to_write(&self) -> Result<(), StoreError> {
+        let interference = self.before_writes.lock().unwrap().pop_front();
+        if let Some(interference) = interference {
+            interference.await;
+        }
+        self.ask().await?;
+        if self.writes_down.load(Ordering::SeqCst) {
+            return Err(switched_off());
+        }
+        Ok(())
+    }
+
+    async fn ask(&self) -> Result<(), StoreError> {
+        self.count()?;
+        if self.silent.load(Ordering::SeqCst) {
+            std::future::pending::<()>().await;
+        }
+        Ok(())
     }
 
     /// Statements since the last call.
@@ -43,11 +109,7 @@ impl Watched {
     fn count(&self) -> Result<(), StoreError> {
         self.statements.fetch_add(1, Ordering::SeqCst);
         if self.down.load(Ordering::SeqCst) {
-            return Err(StoreError::Unavailable {
-                store: "watched",
-                reason: "switched off".into(),
-                source: None,
-            });
+            return Err(switched_off());
         }
         Ok(())
     }
@@ -65,26 +127,36 @@ impl Watched {
     }
 }
 
+fn switched_off() -> StoreError {
+    StoreError::Unavailable { store: "watched", reason: "switched off".into(), source: None }
+}
+
 #[async_trait]
 impl SessionStore for Watched {
     fn name(&self) -> &'static str {
         "watched"
     }
     async fn load(&self, id: SessionId) -> Loaded {
-        self.count()?;
+        self.looked_up.fetch_add(1, Ordering::SeqCst);
+        self.ask().await?;
         self.store.load(id).await
     }
     async fn apply(&self, write: Write) -> Result<Outcome, StoreError> {
-        self.count()?;
+        self.ready_to_write().await?;
         self.store.apply(write).await
     }
     async fn load_many(&self, ids: &[SessionId]) -> Vec<Loaded> {
-        if let Err(error) = self.count() {
-            let reason = error.to_string();
-            let again = || StoreError::Unavailable { store: "watched", reason: reason.clone(), source: None };
-            return ids.iter().map(|_| Err(again())).collect();
+        self.looked_up.fetch_add(ids.len(), Ordering::SeqCst);
+        if self.ask().await.is_err() {
+            return ids.iter().map(|_| Err(switched_off())).collect();
         }
         self.store.load_many(ids).await
+    }
+    async fn apply_many(&self, writes: Vec<Write>) -> Vec<Result<Outcome, StoreError>> {
+        if self.ready_to_write().await.is_err() {
+            return writes.iter().map(|_| Err(switched_off())).collect();
+        }
+        self.store.apply_many(writes).await
     }
     async fn list(&self, query: &ListQuery) -> Result<ListPage, StoreError> {
         self.count()?;
@@ -119,6 +191,7 @@ pub struct Stage {
     pub store: Watched,
     pub clock: Arc<ManualClock>,
     pub sessions: Sessions,
+    events: Arc<Mutex<Vec<Event>>>,
 }
 
 pub fn noon() -> Timestamp {
@@ -137,8 +210,42 @@ impl Stage {
     pub fn over(store: impl SessionStore, policy: Policy) -> Stage {
         let store = Watched::new(store);
         let clock = Arc::new(ManualClock::new(noon()));
-        let sessions = Sessions::builder(store.clone()).policy(policy).clock(Arc::clone(&clock)).build();
-        Stage { store, clock, sessions }
+        let events: Arc<Mutex<Vec<Event>>> = Arc::default();
+        let heard = Arc::clone(&events);
+        let sessions = Sessions::builder(store.clone())
+            .policy(policy)
+            .clock(Arc::clone(&clock))
+            .listener(move |event: &Event| heard.lock().unwrap().push(event.clone()))
+            .build();
+        Stage { store, clock, sessions, events }
+    }
+
+    /// The same stage on every store that runs inside this process.
+    pub async fn everywhere(policy: Policy) -> Vec<Stage> {
+        let sqlite = SqliteStore::options().open_in_memory().await.unwrap();
+        sqlite.init().await.unwrap();
+        vec![Stage::with_policy(policy.clone()), Stage::over(sqlite, policy)]
+    }
+
+    /// A second process over the same store.
+    pub fn another_process(&self) -> Stage {
+        let mut other = Stage::over(self.store.clone(), self.sessions.policy().clone());
+        other.store = self.store.clone();
+        other
+    }
+
+    /// Events since the last call.
+    pub fn events(&self) -> Vec<Event> {
+        std::mem::take(&mut *self.events.lock().unwrap())
+    }
+
+    /// Somebody with an empty jar, in front of whatever handler a test has them call.
+    pub fn visitor(&self) -> Visitor {
+        Visitor::new(SessionLayer::new(self.sessions.clone()))
+    }
+
+    pub fn visitor_with(&self, cookie: CookieConfig) -> Visitor {
+        Visitor::new(SessionLayer::new(self.sessions.clone()).cookie(cookie).unwrap())
     }
 
     pub fn browser(&self, routes: Router) -> Browser {
@@ -163,6 +270,50 @@ impl Answer {
     pub fn set_cookies(&self) -> Vec<String> {
         let values = self.headers.get_all(header::SET_COOKIE);
         values.iter().map(|value| value.to_str().unwrap().to_owned()).collect()
+    }
+}
+
+/// A browser whose every request is answered by the handler that the test hands over.
+#[derive(Clone)]
+pub struct Visitor {
+    layer: SessionLayer,
+    pub jar: BTreeMap<String, String>,
+}
+
+impl Visitor {
+    pub fn new(layer: SessionLayer) -> Visitor {
+        Visitor { layer, jar: BTreeMap::new() }
+    }
+
+    /// One request, answered by `handler`.
+    pub async fn does<H, T>(&mut self, handler: H) -> Answer
+    where
+        H: Handler<T, ()>,
+        T: 'static,
+    {
+        self.sends(Request::post("/"), handler).await
+    }
+
+    pub async fn sends<H, T>(&mut self, request: http::request::Builder, handler: H) -> Answer
+    where
+        H: Handler<T, ()>,
+        T: 'static,
+    {
+        let router = Router::new().route("/", any(handler)).layer(self.layer.clone());
+        let mut browser = Browser { router, jar: std::mem::take(&mut self.jar) };
+        let answer = browser.send(request).await;
+        self.jar = browser.jar;
+        answer
+    }
+
+    pub fn cookie(&self) -> Option<String> {
+        self.jar.values().next().cloned()
+    }
+
+    /// Somebody else who shows this value in our cookie.
+    pub fn with_cookie(&self, value: impl Into<String>) -> Visitor {
+        let jar = BTreeMap::from([("__Host-session".to_owned(), value.into())]);
+        Visitor { layer: self.layer.clone(), jar }
     }
 }
 
