@@ -18,7 +18,7 @@ pub struct NewSession {
     /// How long it lives at first; `None`: as the policy says. The policy's absolute lifetime ends it all
     /// the same.
     pub ttl: Option<Duration>,
-    /// What it starts with.
+    /// What it starts with. The text is kept as it stands.
     pub data: SessionData,
 }
 
@@ -42,14 +42,10 @@ impl Sessions {
     /// Makes a session. Cost: 1 statement.
     ///
     /// # Errors
-    /// When the data is too large or the store fails.
+    /// When the data is too large, nested too deep or holds the reserved key, or the store fails.
     pub async fn create(&self, new: NewSession) -> Result<(Credential, SessionRecord), EngineError> {
         let mut changes = Changes::new();
-        for key in new.data.keys() {
-            if let Some(text) = new.data.raw(&key) {
-                changes.set(&key, text.into());
-            }
-        }
+        changes.begin_with(new.data)?;
         changes.expire_in(new.ttl);
         match new.user {
             Some(user) => changes.sign_in(SignIn { user, user_type: None }, true),

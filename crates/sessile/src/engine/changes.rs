@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::meta::Meta;
-use crate::record::{DataError, SessionData, Timestamp, UserId};
+use crate::record::{DataError, SessionData, Timestamp, UserId, json};
 
 /// Makes a key's new JSON text from the one that is there; `None` on either side means no such key.
 pub(crate) type UpdateValue = Arc<dyn Fn(Option<&str>) -> Result<Option<String>, DataError> + Send + Sync>;
@@ -31,6 +31,8 @@ enum Operation {
     Clear,
     /// Everything: the data belonged to somebody else.
     Drop,
+    /// All of it at once, for a session that begins.
+    Begin(SessionData),
     Remember(bool),
     Device(Arc<str>),
     IdleTimeout(Option<Duration>),
@@ -71,6 +73,18 @@ impl Changes {
     pub(crate) fn set(&mut self, key: &str, text: Arc<str>) {
         self.forget(key);
         self.operations.push(Operation::Set { key: key.into(), text });
+    }
+
+    /// Gives a session that begins all its data, with keys that no `&str` can name.
+    pub(crate) fn begin_with(&mut self, data: SessionData) -> Result<(), DataError> {
+        if data.meta_raw().is_some() {
+            return Err(DataError::Reserved);
+        }
+        json::check(&data.to_text()).map_err(DataError::NotJson)?;
+        if !data.is_empty() {
+            self.operations.push(Operation::Begin(data));
+        }
+        Ok(())
     }
 
     /// Sets a key to a JSON text, as it stands.
@@ -246,6 +260,7 @@ impl Operation {
             },
             Operation::Clear => data.clear(),
             Operation::Drop => *data = SessionData::new(),
+            Operation::Begin(begun) => *data = begun.clone(),
             Operation::Remember(remember) => edit_meta(data, |meta| meta.set_remember(*remember)),
             Operation::Device(label) => edit_meta(data, |meta| meta.set_device(label)),
             Operation::IdleTimeout(idle) => edit_meta(data, |meta| meta.set_idle_timeout(*idle)),

@@ -32,7 +32,7 @@ pub use error::EngineError;
 pub use event::{Event, Listener, Rejection};
 pub(crate) use meta::Meta;
 pub(crate) use plan::Base;
-pub use policy::{Naming, Policy};
+pub use policy::{Lifetimes, Naming, Policy};
 pub use purge::{PurgeReport, PurgeSchedule, PurgeTask};
 
 use event::Listeners;

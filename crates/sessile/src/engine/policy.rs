@@ -19,6 +19,16 @@ pub enum Naming {
     Id,
 }
 
+/// How long a session lives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Lifetimes {
+    /// Without a request.
+    pub idle: Duration,
+    /// Whatever happens, from its sign-in. `None`: no limit.
+    pub absolute: Option<Duration>,
+}
+
 /// Lifetimes, renewal and limits.
 ///
 /// | | default | lback |
@@ -158,6 +168,36 @@ impl Policy {
         self
     }
 
+    /// The lifetimes of a session that is not remembered.
+    pub fn lifetimes(&self) -> Lifetimes {
+        Lifetimes { idle: self.idle_timeout, absolute: self.absolute_lifetime }
+    }
+
+    /// The lifetimes of a session that is remembered.
+    pub fn remembered_lifetimes(&self) -> Lifetimes {
+        Lifetimes { idle: self.remember_idle_timeout, absolute: self.remember_absolute_lifetime }
+    }
+
+    /// What [`renew_after`](Self::renew_after) was set to.
+    pub fn renews_after(&self) -> Option<Duration> {
+        self.renew_after
+    }
+
+    /// The largest text in `data`, in bytes.
+    pub fn data_limit(&self) -> usize {
+        self.max_data_bytes
+    }
+
+    /// How long one answer of the store may take.
+    pub fn store_deadline(&self) -> Duration {
+        self.store_timeout
+    }
+
+    /// Whether anonymous data goes along when its visitor signs in.
+    pub fn keeps_anonymous_data(&self) -> bool {
+        self.keep_anonymous_data
+    }
+
     /// How a cookie names a session.
     pub fn naming(&self) -> Naming {
         self.naming
@@ -173,18 +213,14 @@ impl Policy {
         before.map_or(self.keep_anonymous_data, |before| before == after)
     }
 
-    fn lifetimes(&self, meta: &Meta) -> (Duration, Option<Duration>) {
-        let (idle, absolute) = if meta.remember() {
-            (self.remember_idle_timeout, self.remember_absolute_lifetime)
-        } else {
-            (self.idle_timeout, self.absolute_lifetime)
-        };
-        (meta.idle_timeout().unwrap_or(idle), absolute)
+    fn lifetimes_of(&self, meta: &Meta) -> Lifetimes {
+        let usual = if meta.remember() { self.remembered_lifetimes() } else { self.lifetimes() };
+        Lifetimes { idle: meta.idle_timeout().unwrap_or(usual.idle), ..usual }
     }
 
     /// When a session that began at `created_at` and is used `now` ends.
     pub(crate) fn expiry(&self, created_at: Timestamp, meta: &Meta, now: Timestamp) -> Timestamp {
-        let (idle, absolute) = self.lifetimes(meta);
+        let Lifetimes { idle, absolute } = self.lifetimes_of(meta);
         let idle_end = now.saturating_add(idle);
         absolute.map_or(idle_end, |absolute| idle_end.min(created_at.saturating_add(absolute)))
     }
@@ -204,7 +240,7 @@ impl Policy {
         let within =
             |absolute: Option<Duration>| absolute.is_none_or(|limit| now < created_at.saturating_add(limit));
         // Nearly always the stricter of the two decides, and nothing has to be read.
-        within(self.absolute_lifetime) || within(self.lifetimes(&meta()).1)
+        within(self.absolute_lifetime) || within(self.lifetimes_of(&meta()).absolute)
     }
 
     /// The new expiry if it is worth a statement of its own.

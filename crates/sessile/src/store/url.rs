@@ -56,6 +56,36 @@ impl StoreUrl {
     /// # Errors
     /// When the store cannot be reached or opened.
     pub async fn connect(&self) -> Result<Arc<dyn SessionStore>, StoreError> {
+        self.open(true).await
+    }
+
+    /// Opens the store, and makes nothing at all: a SQLite file has to be there.
+    ///
+    /// # Errors
+    /// When the store cannot be reached or opened, or is not there.
+    pub async fn connect_existing(&self) -> Result<Arc<dyn SessionStore>, StoreError> {
+        self.open(false).await
+    }
+
+    /// What [`init`](SessionStore::init) would execute there, without opening anything. Empty for a store
+    /// that needs no table.
+    pub fn schema(&self) -> String {
+        match &self.place {
+            #[cfg(feature = "sqlite")]
+            Place::SqliteMemory | Place::SqliteFile(_) => {
+                super::SqliteStore::options().table(&self.table).schema()
+            }
+            _ => String::new(),
+        }
+    }
+
+    /// Whether what is stored there is gone with the process.
+    pub fn is_in_memory(&self) -> bool {
+        matches!(self.place, Place::Memory | Place::SqliteMemory)
+    }
+
+    #[cfg_attr(not(feature = "sqlite"), allow(unused_variables, reason = "only a file can be made"))]
+    async fn open(&self, create: bool) -> Result<Arc<dyn SessionStore>, StoreError> {
         match &self.place {
             Place::Memory => Ok(Arc::new(super::MemoryStore::new())),
             #[cfg(feature = "sqlite")]
@@ -64,7 +94,8 @@ impl StoreUrl {
             }
             #[cfg(feature = "sqlite")]
             Place::SqliteFile(path) => {
-                Ok(Arc::new(super::SqliteStore::options().table(&self.table).open(path).await?))
+                let options = super::SqliteStore::options().table(&self.table).create(create);
+                Ok(Arc::new(options.open(path).await?))
             }
             #[cfg(not(feature = "sqlite"))]
             Place::SqliteMemory | Place::SqliteFile(_) => Err(StoreError::Unavailable {
@@ -126,6 +157,19 @@ mod tests {
             assert_eq!(text.parse::<StoreUrl>().unwrap().to_string(), text);
         }
         assert_eq!("sqlite:///x/y.db".parse::<StoreUrl>().unwrap().to_string(), "sqlite:/x/y.db");
+    }
+
+    #[test]
+    fn the_schema_needs_no_file() {
+        assert_eq!("memory:".parse::<StoreUrl>().unwrap().schema(), "");
+        #[cfg(feature = "sqlite")]
+        assert!(
+            "sqlite:no/such/dir?table=web"
+                .parse::<StoreUrl>()
+                .unwrap()
+                .schema()
+                .contains("TABLE IF NOT EXISTS \"web\"")
+        );
     }
 
     #[test]

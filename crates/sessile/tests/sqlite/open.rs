@@ -41,6 +41,25 @@ async fn opening_makes_the_file_and_init_the_table() {
     assert_eq!(store.load(id(1)).await.unwrap(), None);
 }
 
+/// A mistyped path makes no empty database.
+#[tokio::test]
+async fn without_create_a_missing_file_is_said_and_not_made() {
+    let database = Database::new();
+    let options = || SqliteStore::options().create(false);
+    let path = database.path.display();
+    assert_eq!(
+        said(&options().open(&database.path).await.unwrap_err()),
+        format!(
+            "no database file {path} (run `sessile init --store sqlite:{path}` to make one, or name \
+             another store)"
+        )
+    );
+    assert!(!database.path.exists());
+    SqliteStore::open(&database.path).await.unwrap().init().await.unwrap();
+    options().open(&database.path).await.unwrap().check().await.unwrap();
+    assert_eq!(SqliteStore::options().schema(), SqliteStore::open(&database.path).await.unwrap().schema());
+}
+
 #[tokio::test]
 async fn the_schema_text_makes_what_init_makes() {
     let (by_init, store) = Database::with_store(SqliteStore::options()).await;

@@ -82,6 +82,16 @@ impl Place {
         }
     }
 
+    pub(super) fn no_file(&self) -> StoreError {
+        StoreError::Schema {
+            problem: format!("no database file {}", self.shown()),
+            remedy: match self.url() {
+                Some(url) => format!("run `sessile init --store {url}` to make one, or name another store"),
+                None => "name another store".to_owned(),
+            },
+        }
+    }
+
     pub(super) fn no_column(&self, column: &str) -> StoreError {
         StoreError::Schema {
             problem: format!("no column {column:?} in the table {:?} in {}", self.table, self.shown()),

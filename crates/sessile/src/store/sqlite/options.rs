@@ -11,6 +11,7 @@ use rusqlite::{Connection, OpenFlags};
 use super::SqliteStore;
 use super::fault::{Place, backend, unavailable};
 use super::reader::{Readers, off_the_worker};
+use super::schema;
 use super::sql::{self, Sql};
 use super::writer::Writer;
 use crate::store::StoreError;
@@ -49,6 +50,7 @@ pub struct SqliteOptions {
     synchronous: Synchronous,
     read_mode: ReadMode,
     queue: usize,
+    create: bool,
 }
 
 impl Default for SqliteOptions {
@@ -60,6 +62,7 @@ impl Default for SqliteOptions {
             synchronous: Synchronous::Full,
             read_mode: ReadMode::Inline,
             queue: 10_000,
+            create: true,
         }
     }
 }
@@ -104,6 +107,18 @@ impl SqliteOptions {
         self
     }
 
+    /// Whether opening makes the file where there is none. By default it does; without, a missing file
+    /// is [`Schema`](StoreError::Schema) and nothing is made, so that a mistyped path is noticed.
+    pub fn create(mut self, create: bool) -> SqliteOptions {
+        self.create = create;
+        self
+    }
+
+    /// What [`init`](crate::store::SessionStore::init) would execute, without opening anything.
+    pub fn schema(&self) -> String {
+        schema::text(&Sql::new(&self.table))
+    }
+
     /// Opens the database at this path, or makes the file; the table is made by
     /// [`init`](crate::store::SessionStore::init). The path is taken literally, save `:memory:`, which
     /// is [`open_in_memory`](Self::open_in_memory).
@@ -142,8 +157,11 @@ impl SqliteOptions {
         let place = self.place(Some(path.clone()))?;
         let action = format!("open {:?}", path.display().to_string());
         inspect(&path).map_err(|problem| backend(&format!("{action}: {problem}"), problem))?;
+        if !self.create && !path.exists() {
+            return Err(place.no_file());
+        }
         let failed = |error| place.error(&action, error);
-        let writer = connect(&path).map_err(failed)?;
+        let writer = connect(&path, self.create).map_err(failed)?;
         writer.busy_timeout(self.busy_timeout).map_err(failed)?;
         if writer.is_readonly(c"main").map_err(failed)? {
             let problem = "no right to write the file, or its disk is read-only";
@@ -165,7 +183,7 @@ impl SqliteOptions {
         };
         let writer = prepared(writer, &[synchronous]).map_err(failed)?;
         let reader = || {
-            let connection = connect(&path).and_then(|it| prepared(it, &["PRAGMA query_only = ON"]));
+            let connection = connect(&path, false).and_then(|it| prepared(it, &["PRAGMA query_only = ON"]));
             connection.map(|it| Arc::new(Mutex::new(it))).map_err(failed)
         };
         let short = (0..self.readers).map(|_| reader()).collect::<Result<Vec<_>, _>>()?;
@@ -215,10 +233,10 @@ fn inspect(path: &Path) -> Result<(), String> {
     }
 }
 
-fn connect(path: &Path) -> rusqlite::Result<Connection> {
+fn connect(path: &Path, create: bool) -> rusqlite::Result<Connection> {
     // Not SQLITE_OPEN_URI: a path that begins with `file:` is a path.
-    let flags =
-        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let mut flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    flags.set(OpenFlags::SQLITE_OPEN_CREATE, create);
     Connection::open_with_flags(path, flags)
 }
 
