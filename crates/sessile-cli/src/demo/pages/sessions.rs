@@ -3,17 +3,7 @@
 use maud::{Markup, html};
 
 use super::{Page, Section, csrf_field, layout};
-
-/// A point in time as a person reads it, as a careful person reads it, and as a program reads it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Moment {
-    /// `in 29 min`, `2 days ago`
-    pub(crate) relative: String,
-    /// `22 Nov 2026, 20:31 UTC`
-    pub(crate) exact: String,
-    /// RFC 3339: `2026-11-22T20:31:00Z`
-    pub(crate) machine: String,
-}
+use crate::output::time::Moment;
 
 /// What kind of thing somebody is signed in on; picks the picture.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

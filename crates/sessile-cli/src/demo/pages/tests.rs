@@ -3,13 +3,14 @@
 use axum::http::StatusCode;
 use maud::Markup;
 
-use super::sessions::{Device, Moment, Row};
+use super::sessions::{Device, Row};
 use super::sign_in::Attempt;
 use super::{Flash, Page};
 use crate::demo::cart::Cart;
 use crate::demo::catalogue::GOODS;
 use crate::demo::pictures::picture;
 use crate::demo::users::USERS;
+use crate::output::time::Moment;
 
 fn anonymous() -> Page<'static> {
     Page::default()

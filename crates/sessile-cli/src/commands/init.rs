@@ -1,0 +1,55 @@
+//! `sessile init`: the table and its indexes.
+
+use clap::Args;
+use serde::Serialize;
+
+use crate::arguments::{OutputArgs, StoreArgs};
+use crate::error::Error;
+use crate::output::{Output, json, plain, remark};
+
+/// Make the table and its indexes, where they are missing
+///
+/// Changes nothing that is there, and says what is wrong with a table that is not the one.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  sessile init --store sqlite:sessile.db
+  sessile init --sql > migration.sql")]
+pub(crate) struct Init {
+    /// Print the SQL instead; nothing is opened or made
+    #[arg(long, conflicts_with = "json")]
+    sql: bool,
+    #[command(flatten)]
+    store: StoreArgs,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+/// What there is now.
+#[derive(Debug, Serialize)]
+struct Ready<'a> {
+    store: String,
+    table: &'a str,
+}
+
+impl Init {
+    pub(crate) async fn run(self) -> Result<(), Error> {
+        let output = Output::new(self.output.json);
+        let url = &self.store.store;
+        if self.sql {
+            let sql = url.schema();
+            if sql.is_empty() {
+                remark(&format!("note: {url} needs no table"));
+            }
+            return Ok(output.text(&sql)?);
+        }
+        let store = url.connect().await?;
+        store.init().await?;
+        store.check().await?;
+        let table = url.table();
+        output.either(
+            || json::text(&Ready { store: url.to_string(), table }),
+            || plain(&format!("the table {table:?} is ready in {url}")).into_owned() + "\n",
+        )?;
+        Ok(())
+    }
+}

@@ -1,0 +1,72 @@
+//! The commands. Each has its arguments and its work in a file of its own; what several need stands here.
+//!
+//! None of them ever prints a token but `create --print-token`.
+
+pub(crate) mod create;
+pub(crate) mod init;
+pub(crate) mod list;
+pub(crate) mod policy;
+pub(crate) mod purge;
+pub(crate) mod revoke;
+pub(crate) mod set;
+pub(crate) mod show;
+pub(crate) mod stats;
+pub(crate) mod touch;
+pub(crate) mod unset;
+
+use sessile::record::SessionRecord;
+use sessile::{Policy, SessionId, Sessions};
+
+use crate::arguments::{Command, PolicyArgs, StoreArgs};
+use crate::error::{Error, chain};
+use crate::output::remark;
+
+pub(crate) async fn run(command: Command) -> Result<(), Error> {
+    match command {
+        Command::Init(command) => command.run().await,
+        Command::Create(command) => command.run().await,
+        Command::Show(command) => command.run().await,
+        Command::Set(command) => command.run().await,
+        Command::Unset(command) => command.run().await,
+        Command::Touch(command) => command.run().await,
+        Command::List(command) => command.run().await,
+        Command::Revoke(command) => command.run().await,
+        Command::Purge(command) => command.run().await,
+        Command::Stats(command) => command.run().await,
+        Command::Policy(command) => command.run(),
+    }
+}
+
+impl StoreArgs {
+    /// The sessions in a store that is there already.
+    async fn sessions(&self, policy: Policy) -> Result<Sessions, Error> {
+        if self.store.is_in_memory() {
+            remark(&format!("note: {} is empty, and gone when this command ends", self.store));
+        }
+        let store = self.store.connect_existing().await?;
+        if self.store.is_in_memory() {
+            store.init().await?;
+        }
+        Ok(Sessions::builder(store).policy(policy).build())
+    }
+
+    async fn sessions_by(&self, policy: PolicyArgs) -> Result<Sessions, Error> {
+        self.sessions(policy.policy.policy()).await
+    }
+}
+
+/// The row with this id, which has to be a live session.
+async fn live(sessions: &Sessions, id: SessionId) -> Result<SessionRecord, Error> {
+    let record = sessions.get(id).await?.ok_or(Error::NoSession(id))?;
+    if sessions.is_live(&record) { Ok(record) } else { Err(Error::NoLiveSession(id)) }
+}
+
+/// A live session whose data can be changed key by key. What cannot be read would be lost by a change, and
+/// it may be worth a look first.
+async fn changeable(sessions: &Sessions, id: SessionId) -> Result<SessionRecord, Error> {
+    let record = live(sessions, id).await?;
+    match record.try_data() {
+        Ok(_) => Ok(record),
+        Err(error) => Err(Error::Unreadable { id, problem: chain(&error) }),
+    }
+}

@@ -1,0 +1,39 @@
+//! `sessile touch`: a session lives longer.
+
+use clap::Args;
+use sessile::SessionId;
+
+use super::{live, show};
+use crate::arguments::{OutputArgs, PolicyArgs, StoreArgs, by, session_id};
+use crate::error::Error;
+use crate::output::{Output, remark};
+
+/// Move a live session's end forward, as a request would
+///
+/// Never back, and never past the policy's absolute lifetime.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:
+  sessile touch 0f007385-b6f9-84b7-aeb2-748605afe1a9")]
+pub(crate) struct Touch {
+    /// The session's id
+    #[arg(value_parser = by(session_id))]
+    id: SessionId,
+    #[command(flatten)]
+    policy: PolicyArgs,
+    #[command(flatten)]
+    store: StoreArgs,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+impl Touch {
+    pub(crate) async fn run(self) -> Result<(), Error> {
+        let sessions = self.store.sessions_by(self.policy).await?;
+        let before = live(&sessions, self.id).await?;
+        let record = sessions.touch(self.id).await?.ok_or(Error::NoLiveSession(self.id))?;
+        if record.expires_at() <= before.expires_at() {
+            remark("note: the policy gives it no later end, nothing was changed");
+        }
+        show::print(Output::new(self.output.json), &sessions, &record, None)
+    }
+}

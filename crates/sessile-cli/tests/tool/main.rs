@@ -1,0 +1,11 @@
+//! The tool as people and programs use it: the built `sessile` on a SQLite file of its own.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by it")]
+
+mod changes;
+mod faults;
+mod listing;
+mod mass;
+mod sessions;
+mod store;
+mod support;
