@@ -14,12 +14,18 @@ pub(crate) mod stats;
 pub(crate) mod touch;
 pub(crate) mod unset;
 
+use std::time::Duration;
+
 use sessile::record::SessionRecord;
 use sessile::{Policy, SessionId, Sessions};
 
 use crate::arguments::{Command, PolicyArgs, StoreArgs};
 use crate::error::{Error, chain};
 use crate::output::remark;
+
+/// How long one answer of the store may take. No request waits for the tool, and ending a million sessions
+/// of one user is one statement.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 pub(crate) async fn run(command: Command) -> Result<(), Error> {
     match command {
@@ -47,7 +53,7 @@ impl StoreArgs {
         if self.store.is_in_memory() {
             store.init().await?;
         }
-        Ok(Sessions::builder(store).policy(policy).build())
+        Ok(Sessions::builder(store).policy(policy.store_timeout(PATIENCE)).build())
     }
 
     async fn sessions_by(&self, policy: PolicyArgs) -> Result<Sessions, Error> {

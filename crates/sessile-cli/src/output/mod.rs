@@ -118,12 +118,14 @@ pub(crate) fn cut(text: &str, width: usize) -> Cow<'_, str> {
     format!("{head}…").into()
 }
 
-/// The text in pieces of at most so many columns.
+/// The text in pieces of at most so many columns, parted after a space where one is near.
 pub(crate) fn pieces(text: &str, width: usize) -> Vec<&str> {
     let mut pieces = Vec::new();
     let mut rest = text;
     while columns(rest) > width {
-        let (head, tail) = split(rest, width);
+        let (head, _) = split(rest, width);
+        let space = head.rfind(' ').map(|space| space + 1).filter(|after| after * 3 > head.len());
+        let (head, tail) = rest.split_at(space.unwrap_or(head.len()));
         pieces.push(head);
         if tail.is_empty() {
             // The last character alone is too wide.
@@ -166,6 +168,8 @@ mod tests {
         assert_eq!(pieces("日本語", 4), ["日本", "語"]);
         assert_eq!(pieces("", 4), [""]);
         assert_eq!(pieces("abcd", 4), ["abcd"]);
+        assert_eq!(pieces("after the last request", 11), ["after the ", "last ", "request"]);
+        assert_eq!(pieces("a bcdefghij", 6), ["a bcde", "fghij"]);
         assert_eq!(pieces("日本", 1), ["日", "本"]);
     }
 }
