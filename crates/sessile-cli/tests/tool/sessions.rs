@@ -111,6 +111,20 @@ fn rows_that_others_wrote_are_shown_as_they_are() {
     }
 }
 
+/// [A26] What sessile keeps for itself stands beside the columns.
+#[test]
+fn what_is_remembered_of_a_session_is_shown() {
+    let place = Place::new();
+    let id = place.id(&["--user", "ada"]);
+    assert!(place.show(&id)["authenticated_at"].as_str().is_some_and(|at| at.ends_with('Z')));
+    place.sql("UPDATE sessions SET data = '{\"_sessile\": {\"remember\": true, \"device\": \"Firefox on Android\"}}'");
+    let shown = place.show(&id);
+    assert_eq!((&shown["remembered"], &shown["device"]), (&true.into(), &"Firefox on Android".into()));
+    assert!(shown["authenticated_at"].is_null());
+    let out = place.run(["show", &id]).done();
+    assert!(out.contains("remembered  yes\ndevice      Firefox on Android\n"), "{out}");
+}
+
 /// What is in the table cannot speak to the terminal.
 #[test]
 fn control_characters_are_shown_and_not_obeyed() {
