@@ -14,6 +14,7 @@ use sessile::store::StoreUrl;
 use sessile::{Policy, SessionData, SessionId, SessionToken, UserId};
 
 use crate::commands::{create, init, list, policy, purge, revoke, set, show, stats, touch, unset};
+use crate::demo::DemoArgs;
 use crate::error::{self, chain};
 
 /// Look after a table of sessions.
@@ -38,6 +39,8 @@ Exit codes: 0 done, 1 failed, 2 usage, 3 no such session.";
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// Open a small shop in your browser, to see sessions at work
+    Demo(DemoArgs),
     Init(init::Init),
     Create(create::Create),
     Show(show::Show),

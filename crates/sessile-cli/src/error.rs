@@ -8,6 +8,7 @@ use sessile::engine::EngineError;
 use sessile::record::SessionId;
 use sessile::store::StoreError;
 
+use crate::demo::DemoError;
 use crate::output::plain;
 
 /// A command did not do what it was asked.
@@ -17,6 +18,8 @@ pub(crate) enum Error {
     Engine(#[from] EngineError),
     #[error(transparent)]
     Store(#[from] StoreError),
+    #[error(transparent)]
+    Demo(#[from] DemoError),
     /// The command line asks for something that cannot be meant.
     #[error("{0}")]
     Usage(String),

@@ -1,8 +1,7 @@
-//! The `sessile` command: operations on a table of sessions.
+//! The `sessile` command: a demo shop, and the operations on a table of sessions.
 
 mod arguments;
 mod commands;
-#[cfg(test)]
 mod demo;
 mod error;
 mod output;

@@ -20,6 +20,7 @@ use sessile::record::SessionRecord;
 use sessile::{Policy, SessionId, Sessions};
 
 use crate::arguments::{Command, PolicyArgs, StoreArgs};
+use crate::demo;
 use crate::error::{Error, chain};
 use crate::output::remark;
 
@@ -29,6 +30,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 
 pub(crate) async fn run(command: Command) -> Result<(), Error> {
     match command {
+        Command::Demo(arguments) => Ok(demo::run(arguments).await?),
         Command::Init(command) => command.run().await,
         Command::Create(command) => command.run().await,
         Command::Show(command) => command.run().await,

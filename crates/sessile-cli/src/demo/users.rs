@@ -47,7 +47,8 @@ pub(crate) fn find(name: &str) -> Option<&'static User> {
 }
 
 /// Why nobody could be signed in although name and password may have been right.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
+#[error("the password check itself failed")]
 pub(crate) struct CheckFailed;
 
 /// Checks passwords, on a bounded number of threads.

@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-use super::{Page, Section, counted, csrf_field, layout};
+use super::{Page, Section, counted, layout};
 use crate::demo::cart::{Cart, Line, MOST_OF_ONE};
 
 /// The cart. Its forms send `from=cart`, so that the visitor comes back here; the one that takes a single piece
@@ -27,7 +27,7 @@ fn filled(page: &Page<'_>, cart: &Cart) -> Markup {
     html! {
         h1 { "Your cart" }
         div.cart {
-            ul.lines role="list" { @for line in cart.lines() { li.cart-line data-test="cart-line" { (row(page, &line)) } } }
+            ul.lines role="list" { @for line in cart.lines() { li.cart-line data-test="cart-line" { (row(&line)) } } }
             section.sum aria-labelledby="sum" {
                 h2 #sum { "Together" }
                 dl {
@@ -46,7 +46,7 @@ fn filled(page: &Page<'_>, cart: &Cart) -> Markup {
     }
 }
 
-fn row(page: &Page<'_>, line: &Line) -> Markup {
+fn row(line: &Line) -> Markup {
     let good = line.good;
     html! {
         img src={ "/pictures/" (good.slug) ".svg" } alt="" width="96" height="96";
@@ -55,38 +55,30 @@ fn row(page: &Page<'_>, line: &Line) -> Markup {
             p.quiet { (good.price) " each" }
         }
         div.count {
-            (step(page, line, "/cart/remove", Some("1"), html! { "−" span.unseen { "One " (good.name) " less" } }, false))
+            (step(line, "/cart/remove", Some("1"), html! { "−" span.unseen { "One " (good.name) " less" } }, false))
             span.count-number { span.unseen { "Pieces: " } (line.count) }
-            (step(page, line, "/cart/add", None, html! { "+" span.unseen { "One " (good.name) " more" } }, line.count >= MOST_OF_ONE))
+            (step(line, "/cart/add", None, html! { "+" span.unseen { "One " (good.name) " more" } }, line.count >= MOST_OF_ONE))
         }
         p.cart-price { (line.price()) }
         form.cart-remove method="post" action="/cart/remove" {
-            (hidden(page, line))
+            (hidden(line))
             button.plain type="submit" { "Remove" span.unseen { " " (good.name) } }
         }
     }
 }
 
-fn step(
-    page: &Page<'_>,
-    line: &Line,
-    action: &str,
-    count: Option<&str>,
-    label: Markup,
-    disabled: bool,
-) -> Markup {
+fn step(line: &Line, action: &str, count: Option<&str>, label: Markup, disabled: bool) -> Markup {
     html! {
         form method="post" action=(action) {
-            (hidden(page, line))
+            (hidden(line))
             @if let Some(count) = count { input type="hidden" name="count" value=(count); }
             button.step type="submit" disabled[disabled] { (label) }
         }
     }
 }
 
-fn hidden(page: &Page<'_>, line: &Line) -> Markup {
+fn hidden(line: &Line) -> Markup {
     html! {
-        (csrf_field(page))
         input type="hidden" name="item" value=(line.good.slug);
         input type="hidden" name="from" value="cart";
     }

@@ -3,7 +3,7 @@
 use axum::http::StatusCode;
 use maud::{Markup, html};
 
-use super::{Page, Section, layout};
+use super::layout;
 
 struct Words {
     title: &'static str,
@@ -11,9 +11,9 @@ struct Words {
     next: &'static str,
 }
 
-/// The page for that status. Without a page round it (the session could not be read) it says nothing
-/// about who is signed in: a store that does not answer has signed nobody out.
-pub(crate) fn page(page: Option<&Page<'_>>, status: StatusCode) -> Markup {
+/// The page for that status. It says nothing about who is signed in: a store that does not answer has signed nobody
+/// out.
+pub(crate) fn page(status: StatusCode) -> Markup {
     let words = words(status);
     let content = html! {
         div.notice {
@@ -25,18 +25,15 @@ pub(crate) fn page(page: Option<&Page<'_>>, status: StatusCode) -> Markup {
             p { a.button href="/" { "To the shelf" } }
         }
     };
-    match page {
-        Some(page) => layout::whole(page, Section::Elsewhere, words.title, content),
-        None => layout::whole_without_session(words.title, content),
-    }
+    layout::whole_without_session(words.title, content)
 }
 
 fn words(status: StatusCode) -> Words {
     let (title, what, next) = match status {
         StatusCode::FORBIDDEN => (
             "That form was not ours.",
-            "The form did not come from this shop, or you signed in or out since it was shown. Nothing was changed.",
-            "Go back, load the page again, and repeat what you did.",
+            "The form came from another site, so nothing was changed.",
+            "If it was you who wanted this, do it from the pages of this shop.",
         ),
         StatusCode::NOT_FOUND => (
             "Nothing is attached here.",

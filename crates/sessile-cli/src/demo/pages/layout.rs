@@ -2,7 +2,7 @@
 
 use maud::{DOCTYPE, Markup, html};
 
-use super::{Flash, Page, Section, counted, csrf_field};
+use super::{Flash, Page, Section, counted};
 use crate::demo::assets::STYLE_PATH;
 
 /// A whole page, for a visitor of whom we know whether they are signed in.
@@ -74,7 +74,6 @@ fn navigation(page: &Page<'_>, section: Section) -> Markup {
             @if let Some(name) = page.signed_in_as {
                 p.who { span.quiet { "Signed in as " } strong data-test="signed-in-as" { (name) } }
                 form method="post" action="/sign-out" {
-                    (csrf_field(page))
                     button.plain type="submit" data-test="sign-out" { "Sign out" }
                 }
             } @else {

@@ -10,8 +10,6 @@ mod layout;
 pub(crate) mod sessions;
 pub(crate) mod sign_in;
 
-use maud::{Markup, html};
-
 /// What every page shows round its own content.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Page<'a> {
@@ -21,8 +19,6 @@ pub(crate) struct Page<'a> {
     pub(crate) cart_count: u32,
     /// What has just happened, oldest first.
     pub(crate) flashes: Vec<Flash>,
-    /// The token that every form sends back in the field `csrf`.
-    pub(crate) csrf: Option<&'a str>,
 }
 
 /// One message about what has just happened.
@@ -40,13 +36,6 @@ enum Section {
     Cart,
     Sessions,
     SignIn,
-    /// A page that the navigation does not lead to.
-    Elsewhere,
-}
-
-/// The hidden field with the token against forged forms; nothing without a token.
-fn csrf_field(page: &Page<'_>) -> Markup {
-    html! { @if let Some(token) = page.csrf { input type="hidden" name="csrf" value=(token); } }
 }
 
 /// `1 thing`, `2 things`.

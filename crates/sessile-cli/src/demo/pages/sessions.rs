@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-use super::{Page, Section, csrf_field, layout};
+use super::{Page, Section, layout};
 use crate::output::time::Moment;
 
 /// What kind of thing somebody is signed in on; picks the picture.
@@ -30,27 +30,12 @@ pub(crate) struct Row {
     pub(crate) expires: Moment,
 }
 
-/// All sessions of the signed-in user, or an invitation to sign in.
-pub(crate) fn page(page: &Page<'_>, rows: &[Row]) -> Markup {
-    let content = match page.signed_in_as {
-        Some(name) => list(page, name, rows),
-        None => invitation(),
-    };
-    layout::whole(page, Section::Sessions, "Your sessions", content)
+/// All sessions of the user of that name.
+pub(crate) fn page(page: &Page<'_>, name: &str, rows: &[Row]) -> Markup {
+    layout::whole(page, Section::Sessions, "Your sessions", list(name, rows))
 }
 
-fn invitation() -> Markup {
-    html! {
-        div.notice {
-            img src="/pictures/empty-shell.svg" alt="" width="220" height="160";
-            h1 { "Sign in to see your sessions." }
-            p { "This page shows every browser you are signed in with, and ends any of them at once." }
-            p { a.button href="/sign-in" { "Sign in" } }
-        }
-    }
-}
-
-fn list(page: &Page<'_>, name: &str, rows: &[Row]) -> Markup {
+fn list(name: &str, rows: &[Row]) -> Markup {
     let others = rows.iter().filter(|row| !row.current).count();
     html! {
         div.sessions-head {
@@ -67,13 +52,12 @@ fn list(page: &Page<'_>, name: &str, rows: &[Row]) -> Markup {
             }
             @if others > 0 {
                 form method="post" action="/sessions/end-others" {
-                    (csrf_field(page))
                     button.danger type="submit" data-test="end-others" { "End all others" }
                 }
             }
         }
         ul.sessions role="list" {
-            @for row in rows { li.session.session-this[row.current] data-test="session-row" { (session(page, row)) } }
+            @for row in rows { li.session.session-this[row.current] data-test="session-row" { (session(row)) } }
         }
         @if others == 0 {
             p.hint {
@@ -84,7 +68,7 @@ fn list(page: &Page<'_>, name: &str, rows: &[Row]) -> Markup {
     }
 }
 
-fn session(page: &Page<'_>, row: &Row) -> Markup {
+fn session(row: &Row) -> Markup {
     let picture = match row.device {
         Device::Computer => "computer",
         Device::Phone => "phone",
@@ -104,7 +88,6 @@ fn session(page: &Page<'_>, row: &Row) -> Markup {
         }
         p.session-id { "Session " code { (row.id) } }
         form.session-end method="post" action="/sessions/end" {
-            (csrf_field(page))
             input type="hidden" name="id" value=(row.id);
             button.quiet-button type="submit" data-test="session-end" {
                 @if row.current { "End and sign out" } @else { "End" span.unseen { " the session on " (row.label) } }

@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-use super::{Page, Section, csrf_field, layout};
+use super::{Page, Section, layout};
 use crate::demo::users::USERS;
 
 /// What the form keeps when it is shown again after a failure. Never the password.
@@ -26,7 +26,7 @@ pub(crate) fn page(page: &Page<'_>, attempt: &Attempt<'_>) -> Markup {
                 @if let Some(name) = page.signed_in_as {
                     p.aside { "You are signed in as " strong { (name) } ". Signing in again starts a new session and ends this one." }
                 }
-                (form(page, attempt))
+                (form(attempt))
             }
             (people())
         }
@@ -34,12 +34,11 @@ pub(crate) fn page(page: &Page<'_>, attempt: &Attempt<'_>) -> Markup {
     layout::whole(page, Section::SignIn, title, content)
 }
 
-fn form(page: &Page<'_>, attempt: &Attempt<'_>) -> Markup {
+fn form(attempt: &Attempt<'_>) -> Markup {
     let failed = attempt.error.map(|_| "true");
     let described_by = attempt.error.map(|_| "sign-in-error");
     html! {
         form.panel method="post" action="/sign-in" {
-            (csrf_field(page))
             @if let Some(error) = attempt.error {
                 p.flash.danger #sign-in-error role="alert" data-test="sign-in-error" { (error) }
             }
