@@ -3,6 +3,8 @@
 //! Things on a page are named by their `data-test` hook. Methods that act wait for the page that follows;
 //! methods that look do not wait: the shop is rendered on the server, so a loaded page is complete.
 
+use std::time::{Duration, Instant};
+
 use fantoccini::cookies::Cookie;
 use fantoccini::elements::Element;
 use fantoccini::error::CmdError;
@@ -13,6 +15,12 @@ use serde_json::{Value, json};
 use url::{ParseError, Url};
 
 use crate::{Failure, Outcome, places};
+
+/// How long a click may take to lead to a loaded page.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How often to ask whether it is there.
+const POLL: Duration = Duration::from_millis(10);
 
 /// A screen, in CSS pixels.
 #[derive(Clone, Copy, Debug)]
@@ -97,7 +105,27 @@ impl Browser {
         let found = self.find(css).await?;
         let inside = found.find_all(Locator::Css("a, button, input[type=submit]")).await;
         let target = inside.ok().and_then(|all| all.into_iter().next()).unwrap_or(found);
-        self.done(&format!("clicking {css}"), target.click().await).await
+        let kind = self.done(&format!("reading what {css} is"), target.tag_name().await).await?;
+        self.evaluate("document.documentElement.dataset.left = 'yes'").await?;
+        self.done(&format!("clicking {css}"), target.click().await).await?;
+        // A box to tick leads nowhere.
+        if kind == "input" { Ok(()) } else { self.next_page(css).await }
+    }
+
+    /// Waits until the page that was marked as left is gone and the next one is loaded. ChromeDriver's own waiting
+    /// misses a page that a slow answer, such as to a sign-in, keeps from beginning to load.
+    async fn next_page(&self, css: &str) -> Outcome {
+        const LOADED: &str =
+            "return !('left' in document.documentElement.dataset) && document.readyState === 'complete'";
+        let deadline = Instant::now() + PATIENCE;
+        // Between two pages there is no document to ask, which is an error like any other.
+        while !matches!(self.client.execute(LOADED, Vec::new()).await, Ok(Value::Bool(true))) {
+            if Instant::now() > deadline {
+                return Err(Failure::new(format!("no page followed the click on {css}")));
+            }
+            tokio::time::sleep(POLL).await;
+        }
+        Ok(())
     }
 
     /// Types into the form field of this name, after emptying it.

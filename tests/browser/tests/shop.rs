@@ -91,7 +91,8 @@ async fn only_remember_me_makes_the_cookie_persistent() -> Outcome {
     sign_in(&shop, &visitor, false).await?;
     let cookie = session_cookie(&visitor).await?;
     assert_eq!(cookie.expires_datetime(), None, "{cookie}");
-    assert_eq!((cookie.http_only(), cookie.secure()), (Some(true), Some(true)), "{cookie}");
+    // Not `Secure`: the shop has no TLS, and over plain HTTP not every browser would take it.
+    assert_eq!((cookie.http_only(), cookie.secure()), (Some(true), Some(false)), "{cookie}");
 
     let regular = driver.open(DESKTOP).await?;
     sign_in(&shop, &regular, true).await?;
