@@ -66,7 +66,8 @@ pub(crate) enum DemoError {
 pub(crate) async fn run(
     DemoArgs { addr, store: StoreArgs { store: url } }: DemoArgs,
 ) -> Result<(), DemoError> {
-    tracing_subscriber::fmt().with_max_level(LevelFilter::WARN).with_writer(io::stderr).init();
+    // It fails where somebody listens to the log already, which is as well.
+    let _ = tracing_subscriber::fmt().with_max_level(LevelFilter::WARN).with_writer(io::stderr).try_init();
     // Before the store: a port that is taken should leave no new file behind.
     let listener = TcpListener::bind(addr).await.map_err(|error| match error.kind() {
         io::ErrorKind::AddrInUse => DemoError::InUse(addr),
