@@ -76,18 +76,16 @@ impl Timestamp {
     }
 
     /// Reads what Python's `datetime.fromisoformat` reads from the column, and means the same instant:
-    /// any one character between date and time, `HH:MM` or `HH:MM:SS`, up to nine fraction digits of
-    /// which six count, a date alone. A trailing `Z` or offset is honoured, though Python then fails.
+    /// any one character between date and time, `HH`, `HH:MM` or `HH:MM:SS`, any number of fraction
+    /// digits of which six count, a date alone. A trailing `Z` or offset is honoured, though lback then
+    /// fails. ISO weeks are not read: nobody writes a column of instants in them.
     pub fn parse(text: &str) -> Option<Timestamp> {
         parse::timestamp(text)
     }
 
     fn from_civil(date: Date, time: Time) -> Timestamp {
         let days = i64::from((date - EPOCH).get_days());
-        let seconds =
-            i64::from(time.hour()) * 3600 + i64::from(time.minute()) * 60 + i64::from(time.second());
-        let micros = seconds * MICROS_PER_SECOND + i64::from(time.subsec_nanosecond() / 1000);
-        Timestamp(days * MICROS_PER_DAY + micros)
+        Timestamp(days * MICROS_PER_DAY + micros_of_day(time))
     }
 
     /// The day, and the microseconds since its midnight.
@@ -101,6 +99,11 @@ impl Timestamp {
             .unwrap_or(Date::MAX);
         (date, micros)
     }
+}
+
+fn micros_of_day(time: Time) -> i64 {
+    let seconds = i64::from(time.hour()) * 3600 + i64::from(time.minute()) * 60 + i64::from(time.second());
+    seconds * MICROS_PER_SECOND + i64::from(time.subsec_nanosecond() / 1000)
 }
 
 fn write_digits(to: &mut [u8], mut value: u64) {
@@ -163,42 +166,57 @@ mod parse {
             }
         }
 
-        /// Fraction digits after a point or comma: at least one, at most nine, six count.
+        /// Fraction digits after a point or comma: at least one, six count.
         fn microseconds(&mut self) -> Option<i32> {
             if !(self.accept(b'.') || self.accept(b',')) {
                 return Some(0);
             }
-            let (mut micros, mut seen) = (0, 0);
+            let (mut micros, mut counted, mut any) = (0, 0, false);
             while let Some(digit) = self.0.first().filter(|byte| byte.is_ascii_digit()) {
-                if seen < 6 {
+                if counted < 6 {
                     micros = micros * 10 + i32::from(digit - b'0');
+                    counted += 1;
                 }
-                seen += 1;
+                any = true;
                 self.0 = &self.0[1..];
             }
-            (1..=9).contains(&seen).then(|| micros * 10i32.pow(6u32.saturating_sub(seen)))
+            any.then(|| micros * 10i32.pow(6 - counted))
         }
 
-        /// The offset in seconds east of UTC, `0` when there is none.
-        fn offset_seconds(&mut self) -> Option<i64> {
+        /// `HH`, `HH:MM` or `HH:MM:SS` with a fraction, or the same without colons: what a time and an
+        /// offset are made of.
+        fn time(&mut self) -> Option<Time> {
+            let hour = self.digits::<2>()?;
+            let extended = self.accept(b':');
+            let goes_on = |reader: &Self| reader.0.first().is_some_and(u8::is_ascii_digit);
+            let (mut minute, mut second, mut micros) = (0, 0, 0);
+            if extended || goes_on(self) {
+                minute = self.digits::<2>()?;
+                let has_seconds = if extended { self.accept(b':') } else { goes_on(self) };
+                if has_seconds {
+                    second = self.digits::<2>()?;
+                    micros = self.microseconds()?;
+                }
+            }
+            // jiff takes a leap second for the 59th; Python refuses it.
+            if second > 59 {
+                return None;
+            }
+            let narrow = |part: i16| i8::try_from(part).ok();
+            Time::new(narrow(hour)?, narrow(minute)?, narrow(second)?, micros * 1000).ok()
+        }
+
+        /// The offset in microseconds east of UTC, `0` when there is none.
+        fn offset(&mut self) -> Option<i64> {
             if self.0.is_empty() || self.accept(b'Z') {
                 return Some(0);
             }
-            let sign = if self.accept(b'-') {
-                -1
-            } else if self.accept(b'+') {
-                1
-            } else {
+            let east = self.accept(b'+');
+            if !east && !self.accept(b'-') {
                 return None;
-            };
-            let hours = i64::from(self.digits::<2>()?);
-            let minutes = if self.0.is_empty() {
-                0
-            } else {
-                self.accept(b':');
-                i64::from(self.digits::<2>()?)
-            };
-            (hours < 24 && minutes < 60).then_some(sign * (hours * 3600 + minutes * 60))
+            }
+            let offset = super::micros_of_day(self.time()?);
+            Some(if east { offset } else { -offset })
         }
     }
 
@@ -212,13 +230,13 @@ mod parse {
         let position = text.len() - reader.0.len();
         let separator = text.get(position..)?.chars().next()?;
         reader.0 = &reader.0[separator.len_utf8()..];
-        let time = time(&mut reader)?;
-        let offset = reader.offset_seconds()?;
+        let time = reader.time()?;
+        let offset = reader.offset()?;
         if !reader.0.is_empty() {
             return None;
         }
         let local = Timestamp::from_civil(date, time);
-        Timestamp::from_micros(local.as_micros() - offset * super::MICROS_PER_SECOND)
+        Timestamp::from_micros(local.as_micros() - offset)
     }
 
     fn date(reader: &mut Reader<'_>) -> Option<Date> {
@@ -233,27 +251,6 @@ mod parse {
             return None;
         }
         Date::new(year, i8::try_from(month).ok()?, i8::try_from(day).ok()?).ok()
-    }
-
-    fn time(reader: &mut Reader<'_>) -> Option<Time> {
-        let hour = reader.digits::<2>()?;
-        let extended = reader.accept(b':');
-        let minute = reader.digits::<2>()?;
-        let has_seconds =
-            if extended { reader.accept(b':') } else { reader.0.first().is_some_and(u8::is_ascii_digit) };
-        let (second, micros) =
-            if has_seconds { (reader.digits::<2>()?, reader.microseconds()?) } else { (0, 0) };
-        // jiff takes a leap second for the 59th; Python refuses it.
-        if second > 59 {
-            return None;
-        }
-        Time::new(
-            i8::try_from(hour).ok()?,
-            i8::try_from(minute).ok()?,
-            i8::try_from(second).ok()?,
-            micros * 1000,
-        )
-        .ok()
     }
 }
 
@@ -363,6 +360,11 @@ mod tests {
         assert_eq!(shown("2030-01-02 03:04:05+02:00").as_deref(), Some("2030-01-02 01:04:05.000000"));
         assert_eq!(shown("2030-01-02 03:04:05-02").as_deref(), Some("2030-01-02 05:04:05.000000"));
         assert_eq!(shown("2030-01-02T03:04:05Z"), whole);
+        assert_eq!(shown("2030-01-02 03").as_deref(), Some("2030-01-02 03:00:00.000000"));
+        assert_eq!(
+            shown("20300102T030405.67890199999+010030.5").as_deref(),
+            Some("2030-01-02 02:03:35.178901")
+        );
     }
 
     #[test]
