@@ -31,7 +31,7 @@ pub use credential::Credential;
 pub use error::EngineError;
 pub use event::{Event, Listener, Rejection};
 pub(crate) use meta::Meta;
-pub(crate) use plan::Base;
+pub(crate) use plan::{Base, keeps_data};
 pub use policy::{Lifetimes, Naming, Policy};
 pub use purge::{PurgeReport, PurgeSchedule, PurgeTask};
 

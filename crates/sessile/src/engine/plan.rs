@@ -10,6 +10,8 @@ use crate::store::{Expiry, Rotation, Update, Write};
 /// lback's keys in the data.
 const LBACK_USER_ID: &str = "user_id";
 const LBACK_USER_TYPE: &str = "user_type";
+/// The type of those who are no administrators.
+const LBACK_USER: &str = "user";
 
 /// A row as a request sees it: decoded once, the corrupt one taken as empty and anonymous.
 #[derive(Debug, Clone)]
@@ -43,11 +45,34 @@ fn user_in(data: &SessionData) -> Option<UserId> {
     let text = data.raw(LBACK_USER_ID)?;
     match data.get::<String>(LBACK_USER_ID) {
         Ok(text) => text.and_then(|text| UserId::new(text).ok()),
-        Err(_) if text.starts_with(|first: char| first == '-' || first.is_ascii_digit()) => {
-            UserId::new(text).ok()
-        }
+        Err(_) if is_integer(text) => UserId::new(text).ok(),
         Err(_) => None,
     }
+}
+
+fn is_integer(text: &str) -> bool {
+    let digits = text.strip_prefix('-').unwrap_or(text);
+    !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// Whether what is there may go along to who signs in now. lback's users and administrators have
+/// numbers of their own, so there user 1 and administrator 1 are two people.
+pub(crate) fn keeps_data(
+    policy: &Policy,
+    data: &SessionData,
+    before: Option<&UserId>,
+    sign_in: &SignIn,
+) -> bool {
+    let same_type = || match data.get::<String>(LBACK_USER_TYPE) {
+        Ok(before) => before.as_deref().unwrap_or(LBACK_USER) == user_type(sign_in),
+        Err(_) => false,
+    };
+    policy.keeps_data(before, &sign_in.user) && (!policy.user_in_data || before.is_none() || same_type())
+}
+
+/// The type that lback is told; its own login, too, takes everybody for a user unless told otherwise.
+fn user_type(sign_in: &SignIn) -> &str {
+    sign_in.user_type.as_deref().unwrap_or(LBACK_USER)
 }
 
 /// Notes the user where lback looks. A number stays a number, as the framework's own login writes it.
@@ -57,9 +82,8 @@ fn write_lback_user(data: &mut SessionData, sign_in: &SignIn) -> Result<(), Engi
         Ok(number) if number.to_string() == user => data.insert(LBACK_USER_ID, &number)?,
         _ => data.insert(LBACK_USER_ID, user)?,
     }
-    if let Some(user_type) = &sign_in.user_type {
-        data.insert(LBACK_USER_TYPE, &**user_type)?;
-    }
+    // Its AuthMiddleware signs out whoever has no type.
+    data.insert(LBACK_USER_TYPE, user_type(sign_in))?;
     Ok(())
 }
 
@@ -77,7 +101,7 @@ fn changed(
     now: Timestamp,
 ) -> Result<Content, EngineError> {
     if let Some(sign_in) = changes.signed_in()
-        && !policy.keeps_data(user.as_ref(), &sign_in.user)
+        && !keeps_data(policy, &data, user.as_ref(), sign_in)
     {
         // Somebody else signed in here meanwhile, or anonymous data is not to be kept.
         data = SessionData::new();

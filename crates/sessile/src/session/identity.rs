@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::csrf::CSRF_TOKEN;
 use super::{Session, SessionError};
-use crate::engine::SignIn;
+use crate::engine::{SignIn, keeps_data};
 use crate::record::{Timestamp, UserId};
 
 /// Sign-in and lifetimes. All of it is recorded, and made in one atomic step by the commit.
@@ -30,7 +30,8 @@ impl Session {
         Ok(())
     }
 
-    /// As [`login`](Self::login), noting lback's `user_type` (`user` or `admin`) beside the id.
+    /// As [`login`](Self::login), noting lback's `user_type` (`user` or `admin`) beside the id; under
+    /// [`Policy::lback`](crate::Policy::lback) a plain login notes `user`.
     ///
     /// # Errors
     /// As [`login`](Self::login).
@@ -41,7 +42,7 @@ impl Session {
 
     fn sign_in(&self, sign_in: SignIn) {
         let mut state = self.state();
-        let keeps = self.sessions().policy().keeps_data(state.user.as_ref(), &sign_in.user);
+        let keeps = keeps_data(self.sessions().policy(), &state.data, state.user.as_ref(), &sign_in);
         if !keeps {
             state.data = crate::record::SessionData::new();
         }
