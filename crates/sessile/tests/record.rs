@@ -1,4 +1,5 @@
 //! The model: what lback's `Session` promises, sentence for sentence.
+#![allow(clippy::unwrap_used, reason = "the helpers of tests")]
 
 use std::io::Write;
 use std::sync::{Arc, Mutex};

@@ -63,6 +63,23 @@ async fn rust_never_writes_what_python_cannot_read() {
     assert!(scene.text(id).ends_with(r#""k": 1}"#));
 }
 
+/// What Python wrote deeper than we write goes back as it was when something else is changed, and Python reads it still.
+#[tokio::test]
+async fn rust_keeps_what_it_would_not_write() {
+    let mut scene = Scene::new().await;
+    let deep = nested(950);
+    let id = scene.python.create(&format!(r#"{{"deep": {deep}}}"#));
+    let session = scene.session(id).await;
+    session.insert("a", &1).unwrap();
+    session.save().await.unwrap();
+    let expected = format!(r#"{{"deep": {deep}, "a": 1}}"#);
+    assert_eq!((scene.text(id), scene.python.data_of(id)), (expected.clone(), expected));
+    // Its own session under a new id, too.
+    let answer = scene.visit(Some(id), |session| format!("{:?}", session.login("ada").is_ok())).await;
+    let new = crate::peer::id_in(&answer.cookies[0]);
+    assert!(scene.text(new).starts_with(&format!(r#"{{"deep": {deep}, "a": 1, "#)));
+}
+
 /// An array in an array in an array.
 struct Tower(Option<Box<Tower>>);
 

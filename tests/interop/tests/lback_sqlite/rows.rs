@@ -27,7 +27,7 @@ fn texts() -> Vec<String> {
             "7".repeat(4_300),
             "8".repeat(200)
         ),
-        format!(r#"{{"deep": {}}}"#, nested("[", "]", 900)),
+        format!(r#"{{"deep": {}}}"#, nested("[", "]", 899)),
         format!(r#"{{"deep": {}1{}, "after": 1}}"#, "{\"k\": ".repeat(800), "}".repeat(800)),
         r#"{"": "", " ": [], "a.b": {}, "user_id": "ada", "_csrf_token": "00", "flash_messages": []}"#.into(),
     ];
@@ -266,11 +266,8 @@ async fn what_rust_wrote_is_read() {
         scene.set_clocks(noon().saturating_add(seconds(at as u64) / 4));
         let data = SessionData::parse(text.as_str().into()).unwrap();
         let user = (at % 2 == 0).then(|| UserId::new("ada").unwrap());
-        let lone_key = data.keys().any(|key| key.contains('\u{fffd}'));
         let new = NewSession { user: user.clone(), ttl: None, data };
-        let Ok((_, record)) = scene.sessions.create(new).await else {
-            panic!("{text}");
-        };
+        let (_, record) = scene.sessions.create(new).await.unwrap();
         let id = record.id();
         let cells = scene.cells(id).unwrap();
         for (column, cell) in cells.iter().enumerate() {
@@ -280,7 +277,7 @@ async fn what_rust_wrote_is_read() {
             assert_eq!(shown(&cells[column]).len(), 26);
         }
         check_alike(&mut scene, id).await;
-        if user.is_none() && !lone_key {
+        if user.is_none() {
             assert_eq!(shown(&cells[DATA]), text);
         }
         let python = scene.python.read(id);
