@@ -17,7 +17,7 @@ impl Session {
     /// # Errors
     /// When the random generator fails.
     pub fn csrf_token(&self) -> Result<String, SessionError> {
-        if let Ok(Some(token)) = self.get::<String>(CSRF_TOKEN) {
+        if let Some(token) = self.stored_csrf_token() {
             return Ok(token);
         }
         let mut bytes = [0; TOKEN_BYTES];
@@ -29,10 +29,13 @@ impl Session {
 
     /// Whether this is the session's token. A session without one accepts none.
     pub fn verify_csrf(&self, token: &str) -> bool {
-        match self.get::<String>(CSRF_TOKEN) {
-            Ok(Some(expected)) => bool::from(expected.as_bytes().ct_eq(token.as_bytes())),
-            Ok(None) | Err(_) => false,
-        }
+        let expected = self.stored_csrf_token();
+        expected.is_some_and(|expected| bool::from(expected.as_bytes().ct_eq(token.as_bytes())))
+    }
+
+    /// An empty one, which only another program can have stored, would let every form without a token in.
+    fn stored_csrf_token(&self) -> Option<String> {
+        self.get::<String>(CSRF_TOKEN).ok().flatten().filter(|token| !token.is_empty())
     }
 
     /// A new token at the next need: the old one is void.
