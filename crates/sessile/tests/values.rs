@@ -147,7 +147,8 @@ async fn the_pleasant_things_do_what_they_say() {
         let answer = visitor
             .does(async |session: Session| -> Done {
                 assert_eq!(session.require(CART)?, ["pen", "ink"]);
-                assert_eq!(session.get(&CART)?.unwrap().len(), 2, "a key may be borrowed");
+                let borrowed = &CART;
+                assert_eq!(session.get(borrowed)?.unwrap().len(), 2, "a key may be borrowed");
                 assert_eq!(session.require::<Vec<u8>>("tags")?, [7]);
                 assert_eq!(session.require::<String>("name")?, "Ada");
                 assert_eq!(session.require(COUNT)?, 2);
@@ -246,7 +247,7 @@ async fn different_keys_all_survive() {
         let requests = (0..50).map(|n: u32| {
             let mut tab = visitor.clone();
             tokio::spawn(async move {
-                if n % 5 == 0 {
+                if n.is_multiple_of(5) {
                     tab.does(async |session: Session| session.get::<u32>("start").map(drop)).await.status
                 } else {
                     let key = format!("key{n}");
@@ -273,7 +274,7 @@ async fn every_update_counts() {
         let mut elsewhere = other.visitor();
         elsewhere.jar = visitor.jar.clone();
         let requests = (0..50).map(|n: u32| {
-            let mut tab = if n % 2 == 0 { visitor.clone() } else { elsewhere.clone() };
+            let mut tab = if n.is_multiple_of(2) { visitor.clone() } else { elsewhere.clone() };
             tokio::spawn(async move {
                 let handler = async move |session: Session| -> Done {
                     session.update(COUNT, |count| *count += 1)?;

@@ -159,7 +159,7 @@ impl SessionStore for Watched {
         self.store.apply_many(writes).await
     }
     async fn list(&self, query: &ListQuery) -> Result<ListPage, StoreError> {
-        self.count()?;
+        self.ask().await?;
         self.store.list(query).await
     }
     async fn delete_user(
@@ -167,15 +167,15 @@ impl SessionStore for Watched {
         user: &UserId,
         keep: Option<SessionId>,
     ) -> Result<Vec<SessionId>, StoreError> {
-        self.count()?;
+        self.ask().await?;
         self.store.delete_user(user, keep).await
     }
     async fn purge(&self, now: Timestamp, limits: PurgeLimits) -> Result<PurgeBatch, StoreError> {
-        self.count()?;
+        self.ask().await?;
         self.store.purge(now, limits).await
     }
     async fn stats(&self, now: Timestamp) -> Result<StoreStats, StoreError> {
-        self.count()?;
+        self.ask().await?;
         self.store.stats(now).await
     }
     async fn init(&self) -> Result<(), StoreError> {
@@ -260,6 +260,7 @@ pub struct Browser {
     pub jar: BTreeMap<String, String>,
 }
 
+#[derive(Debug)]
 pub struct Answer {
     pub status: StatusCode,
     pub headers: http::HeaderMap,
