@@ -207,6 +207,12 @@ impl Changes {
         Changes { ends: self.ends, ..Changes::default() }
     }
 
+    /// What is left to do once the ending is done.
+    #[must_use]
+    pub(crate) fn after_end(self) -> Changes {
+        Changes { ends: false, ..self }
+    }
+
     pub(crate) fn ends(&self) -> bool {
         self.ends
     }

@@ -88,6 +88,10 @@ impl Shared {
         match committed {
             Ok(committed) => {
                 state.settle(committed, self.sessions.policy());
+                if state.base.is_none() {
+                    // There was nowhere to note a wish such as "remember me": it waits for a row.
+                    state.abandon_commit(changes.after_end());
+                }
                 Ok(())
             }
             Err(error) => {
