@@ -7,6 +7,8 @@
     reason = "shared by several test programs"
 )]
 
+pub mod caller;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::future::Future;
 use std::pin::Pin;
