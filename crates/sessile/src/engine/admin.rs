@@ -154,11 +154,12 @@ impl Sessions {
         let Some(base) = self.load(id).await? else { return Ok(None) };
         let now = self.now();
         let Some(created_at) = base.record.created_at() else { return Ok(Some(base.record)) };
-        let expires_at = self.policy().expiry(created_at, &super::Meta::of(&base.data), now);
+        let meta = super::Meta::of(&base.data);
+        let expires_at = self.policy().expiry(created_at, &meta, now);
         if expires_at <= base.record.expires_at() {
             return Ok(Some(base.record));
         }
-        match self.apply(Write::Touch(crate::store::Touch { id, expires_at, now })).await? {
+        match self.apply(super::plan::renewal(&base, &meta, expires_at, now)).await? {
             Outcome::Applied => {
                 self.tell(Event::Renewed { id });
                 Ok(self.load(id).await?.map(|base| base.record))

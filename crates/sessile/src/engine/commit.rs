@@ -9,7 +9,7 @@ use super::error::EngineError;
 use super::event::Event;
 use super::plan::{self, Base};
 use crate::record::{SessionId, SessionRecord};
-use crate::store::{Outcome, StoreError, Touch, Write};
+use crate::store::{Outcome, StoreError, Write};
 
 /// What a commit did, so that the cookie can follow.
 #[derive(Debug)]
@@ -128,7 +128,7 @@ impl Sessions {
             return Ok(Committed::Unchanged);
         };
         let id = base.record.id();
-        match self.apply(Write::Touch(Touch { id, expires_at, now })).await {
+        match self.apply(plan::renewal(&base, &meta, expires_at, now)).await {
             Ok(Outcome::Applied) => {
                 self.tell(Event::Renewed { id });
                 let mut record = base.record;

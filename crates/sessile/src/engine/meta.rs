@@ -66,6 +66,11 @@ impl Meta {
         self.set(IDLE_SECONDS, idle.map(|idle| idle.as_secs().to_string()));
     }
 
+    /// Whether the session lives by other lifetimes than the policy's.
+    pub(crate) fn sets_lifetime(&self) -> bool {
+        self.remember() || self.idle_timeout().is_some()
+    }
+
     fn set(&mut self, key: &str, text: Option<String>) {
         match text {
             // The texts made above are valid JSON, so there is nothing to report.

@@ -5,7 +5,7 @@ use super::error::EngineError;
 use super::meta::Meta;
 use super::policy::Policy;
 use crate::record::{Columns, SessionData, SessionId, SessionRecord, StoredData, Timestamp, UserId};
-use crate::store::{Expiry, Rotation, Update, Write};
+use crate::store::{Expiry, Rotation, Touch, Update, Write};
 
 /// lback's keys in the data.
 const LBACK_USER_ID: &str = "user_id";
@@ -193,6 +193,25 @@ pub(crate) fn rewrite(
         record: SessionRecord::from_columns(columns),
         now,
     })))
+}
+
+/// The write that moves the expiry forward and changes nothing else.
+///
+/// Data that sets a lifetime of its own ("remember me") must still be there: a renewal that was on its
+/// way when somebody took that back would keep the session for two weeks.
+pub(crate) fn renewal(base: &Base, meta: &Meta, expires_at: Timestamp, now: Timestamp) -> Write {
+    let record = &base.record;
+    match record.stored_data() {
+        StoredData::Text(text) if meta.sets_lifetime() => Write::Update(Update {
+            id: record.id(),
+            expected: record.stored_data().clone(),
+            data: text.clone(),
+            user_id: None,
+            expires_at: Expiry::Extend(expires_at),
+            now,
+        }),
+        _ => Write::Touch(Touch { id: record.id(), expires_at, now }),
+    }
 }
 
 fn expiry_of_update(
