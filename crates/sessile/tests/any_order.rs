@@ -14,7 +14,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 use sessile::record::Timestamp;
 use sessile::{Policy, Session};
-use support::caller::{Panicked, Caller, token};
+use support::caller::{Caller, Panicked, token};
 use support::{Stage, noon, seconds};
 
 const MINUTE: Duration = Duration::from_secs(60);
