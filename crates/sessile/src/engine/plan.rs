@@ -225,7 +225,7 @@ fn expiry_of_update(
     let renewed = policy.expiry(created_at, meta, now);
     if changes.changes_lifetime() {
         Expiry::Set(renewed)
-    } else if policy.renew_after.is_some() && renewed > record.expires_at() {
+    } else if renewed > record.expires_at() {
         Expiry::Extend(renewed)
     } else {
         Expiry::Keep
