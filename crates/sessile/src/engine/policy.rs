@@ -239,8 +239,11 @@ impl Policy {
         let Some(created_at) = record.created_at() else { return true };
         let within =
             |absolute: Option<Duration>| absolute.is_none_or(|limit| now < created_at.saturating_add(limit));
-        // Nearly always the stricter of the two decides, and nothing has to be read.
-        within(self.absolute_lifetime) || within(self.lifetimes_of(&meta()).absolute)
+        // Nearly always both answer the same, and nothing has to be read.
+        match (within(self.absolute_lifetime), within(self.remember_absolute_lifetime)) {
+            (usual, remembered) if usual == remembered => usual,
+            _ => within(self.lifetimes_of(&meta()).absolute),
+        }
     }
 
     /// The new expiry if it is worth a statement of its own.
