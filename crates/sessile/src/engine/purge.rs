@@ -135,7 +135,7 @@ impl PurgeSchedule {
             return self.interval;
         }
         let share = f64::from(u16::from_le_bytes(bytes)) / f64::from(u16::MAX);
-        self.interval.mul_f64(0.5 + share)
+        Duration::try_from_secs_f64(self.interval.as_secs_f64() * (0.5 + share)).unwrap_or(Duration::MAX)
     }
 }
 
