@@ -31,6 +31,11 @@ impl Deed {
         matches!(self, Deed::Rotate | Deed::RotateInsert | Deed::Login(_) | Deed::LoginInsert(_))
     }
 
+    /// Whether it succeeds although its session ends meanwhile.
+    pub(crate) fn outlives(self) -> bool {
+        matches!(self, Deed::Login(_) | Deed::LoginInsert(_) | Deed::Logout | Deed::LogoutInsert)
+    }
+
     fn perform(self, session: &Session, actor: usize) {
         let own = format!("own{actor}");
         match self {
