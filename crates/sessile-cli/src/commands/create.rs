@@ -49,7 +49,8 @@ impl Create {
             let absolute = time::span(absolute.as_secs());
             remark(&format!("note: the policy ends it after {absolute} all the same"));
         }
-        let new = NewSession { user: self.user, ttl, data: self.data.unwrap_or_default() };
+        let new =
+            NewSession { user: self.user, ttl, data: self.data.unwrap_or_default(), authenticated: false };
         let (credential, record) = sessions.create(new).await?;
         let token = match &credential {
             Credential::Token(token) => token.expose().to_owned(),

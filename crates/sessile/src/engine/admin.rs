@@ -15,6 +15,8 @@ const PAGE: usize = 500;
 pub struct NewSession {
     /// Whose it is.
     pub user: Option<UserId>,
+    /// Whether the user has just shown who they are: the session then notes when. Default: no.
+    pub authenticated: bool,
     /// How long it lives at first; `None`: as the policy says. The policy's absolute lifetime ends it all
     /// the same.
     pub ttl: Option<Duration>,
@@ -48,7 +50,10 @@ impl Sessions {
         changes.begin_with(new.data)?;
         changes.expire_in(new.ttl);
         match new.user {
-            Some(user) => changes.sign_in(SignIn { user, user_type: None }, true),
+            Some(user) => {
+                let authenticated = new.authenticated;
+                changes.sign_in(SignIn { user, user_type: None, authenticated }, true);
+            }
             None => changes.keep_empty(),
         }
         match self.commit(None, &changes).await? {

@@ -44,6 +44,8 @@ pub(crate) struct SignIn {
     pub(crate) user: UserId,
     /// lback's `user_type`, which it keeps beside the id.
     pub(crate) user_type: Option<Arc<str>>,
+    /// Whether the user has just shown who they are, so that the session may say since when.
+    pub(crate) authenticated: bool,
 }
 
 /// What one request did to a session.
@@ -238,7 +240,7 @@ impl Changes {
         for operation in &self.operations {
             operation.apply_to(data)?;
         }
-        if self.sign_in.is_some() {
+        if self.sign_in.as_ref().is_some_and(|sign_in| sign_in.authenticated) {
             edit_meta(data, |meta| meta.set_authenticated_at(Some(now)));
         }
         Ok(())

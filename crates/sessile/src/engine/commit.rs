@@ -144,7 +144,7 @@ impl Sessions {
     }
 
     fn tell_sign_in(&self, changes: &Changes, id: SessionId) {
-        if let Some(sign_in) = changes.signed_in() {
+        if let Some(sign_in) = changes.signed_in().filter(|sign_in| sign_in.authenticated) {
             self.tell(Event::Authenticated { id, user: sign_in.user.clone() });
         }
     }

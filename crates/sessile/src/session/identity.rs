@@ -26,7 +26,7 @@ impl Session {
     /// # Errors
     /// When the user id is empty, longer than 36 characters or has control characters.
     pub fn login(&self, user: impl Display) -> Result<(), SessionError> {
-        self.sign_in(SignIn { user: UserId::new(user)?, user_type: None });
+        self.sign_in(SignIn { user: UserId::new(user)?, user_type: None, authenticated: true });
         Ok(())
     }
 
@@ -36,7 +36,11 @@ impl Session {
     /// # Errors
     /// As [`login`](Self::login).
     pub fn login_as(&self, user: impl Display, user_type: &str) -> Result<(), SessionError> {
-        self.sign_in(SignIn { user: UserId::new(user)?, user_type: Some(user_type.into()) });
+        self.sign_in(SignIn {
+            user: UserId::new(user)?,
+            user_type: Some(user_type.into()),
+            authenticated: true,
+        });
         Ok(())
     }
 

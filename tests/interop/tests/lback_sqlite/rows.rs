@@ -266,7 +266,7 @@ async fn what_rust_wrote_is_read() {
         scene.set_clocks(noon().saturating_add(seconds(at as u64) / 4));
         let data = SessionData::parse(text.as_str().into()).unwrap();
         let user = (at % 2 == 0).then(|| UserId::new("ada").unwrap());
-        let new = NewSession { user: user.clone(), ttl: None, data };
+        let new = NewSession { user: user.clone(), data, ..NewSession::default() };
         let (_, record) = scene.sessions.create(new).await.unwrap();
         let id = record.id();
         let cells = scene.cells(id).unwrap();

@@ -10,7 +10,7 @@ use crate::peer::Scene;
 /// Each side makes a row, changes the other's, and removes its own.
 async fn live_together(scene: &mut Scene) {
     let theirs = scene.python.create(r#"{"a": 1}"#);
-    let new = NewSession { user: Some(UserId::new("ada").unwrap()), ttl: None, data: SessionData::new() };
+    let new = NewSession { user: Some(UserId::new("ada").unwrap()), ..NewSession::default() };
     let (_, ours) = scene.sessions.create(new).await.unwrap();
     scene.python.ask(json!(["change", ours.id().to_string(), "p", "1"]));
     let session = scene.session(theirs).await;
