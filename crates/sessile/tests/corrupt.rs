@@ -8,7 +8,7 @@ use std::io;
 use std::sync::Once;
 
 use sessile::engine::{Event, Selection};
-use sessile::record::StoredData;
+use sessile::record::{MAX_STORED_BYTES, StoredData};
 use sessile::store::{Liveness, SqliteStore};
 use sessile::{Policy, UserId};
 use support::caller::{Caller, Row, token};
@@ -19,7 +19,7 @@ fn texts() -> Vec<String> {
     ["{", "secret", "[1, 2]", "\"text\"", "17", "null", "{\"a\": }", "{} {}", "{\"a\": 1,}", " "]
         .map(str::to_owned)
         .into_iter()
-        .chain([deep(20_000)])
+        .chain([deep(20_000), format!(r#"{{"a": "{}"}}"#, "x".repeat(MAX_STORED_BYTES))])
         .collect()
 }
 

@@ -9,7 +9,7 @@ mod support;
 use std::time::Duration;
 
 use sessile::engine::{Changes, Event, NewSession};
-use sessile::record::{SessionData, SessionRecord, Timestamp};
+use sessile::record::{SessionRecord, Timestamp};
 use sessile::{Policy, Session};
 use support::caller::{Caller, Row, token};
 use support::{Stage, noon, seconds};
@@ -308,7 +308,7 @@ async fn a_session_made_from_outside_may_start_longer_or_shorter() {
         [(None, 30 * MINUTE), (Some(MINUTE), MINUTE), (Some(5 * HOUR), 5 * HOUR), (Some(YEAR), DAY)]
     {
         let stage = Stage::new();
-        let new = NewSession { user: None, ttl: ttl.map(seconds), data: SessionData::new() };
+        let new = NewSession { ttl: ttl.map(seconds), ..NewSession::default() };
         let (_, record) = stage.sessions.create(new).await.unwrap();
         stage.clock.set(after(ends - 1));
         assert!(stage.sessions.is_live(&record), "{ttl:?}");

@@ -563,9 +563,11 @@ async fn a_session_made_from_outside_works_in_a_request() {
         user: Some(user("ada")),
         ttl: Some(Duration::from_secs(60)),
         data: r#"{"a": 1}"#.parse().unwrap(),
+        authenticated: false,
     };
     let (credential, record) = stage.sessions.create(new).await.unwrap();
     assert_eq!(credential.id(), record.id());
+    assert_eq!(record.stored_data().as_text(), Some(r#"{"a": 1}"#), "nobody signed in: nothing is added");
     let Credential::Token(token) = credential else { panic!("a token is the default") };
     assert_eq!(record.expires_at(), stage.sessions.now().saturating_add(seconds(60)));
     let mut visitor = stage.visitor().with_cookie(token.expose());

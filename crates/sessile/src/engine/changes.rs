@@ -113,12 +113,7 @@ impl Changes {
 
     /// Removes all keys.
     pub fn clear(&mut self) {
-        self.operations.retain(|operation| {
-            matches!(
-                operation,
-                Operation::Drop | Operation::Remember(_) | Operation::Device(_) | Operation::IdleTimeout(_)
-            )
-        });
+        self.operations.retain(|operation| operation.is_wish() || matches!(operation, Operation::Drop));
         self.operations.push(Operation::Clear);
     }
 
@@ -140,13 +135,14 @@ impl Changes {
     }
 
     /// Gives the session a new name; the old one is dead.
-    pub fn rotate(&mut self) {
+    pub(crate) fn rotate(&mut self) {
         self.rotates = true;
     }
 
     /// Signs in. `keeps_data` tells whether what is there may go along.
     pub(crate) fn sign_in(&mut self, sign_in: SignIn, keeps_data: bool) {
         if !keeps_data {
+            // Also what was wished for it: "remember me" was somebody else's wish.
             self.operations.clear();
             self.operations.push(Operation::Drop);
         }
@@ -258,6 +254,11 @@ impl Changes {
 }
 
 impl Operation {
+    /// Whether it is about the session itself and not about what is stored in it.
+    fn is_wish(&self) -> bool {
+        matches!(self, Operation::Remember(_) | Operation::Device(_) | Operation::IdleTimeout(_))
+    }
+
     fn apply_to(&self, data: &mut SessionData) -> Result<(), DataError> {
         match self {
             Operation::Set { key, text } => data.insert_raw(key, Arc::clone(text))?,

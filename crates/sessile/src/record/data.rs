@@ -24,6 +24,12 @@ pub enum DataError {
     /// The column's bytes are not UTF-8.
     #[error("session data is not UTF-8")]
     NotUtf8,
+    /// More than [`MAX_STORED_BYTES`](crate::record::MAX_STORED_BYTES).
+    #[error("session data has {bytes} bytes, more than are read")]
+    TooLong {
+        /// What it has.
+        bytes: usize,
+    },
     /// The text is not JSON.
     #[error("session data is not JSON")]
     NotJson(#[source] JsonError),

@@ -14,7 +14,7 @@ pub use data::{DataError, RESERVED_KEY, SessionData};
 pub use id::{IdText, InvalidSessionId, SessionId};
 pub use model::{Columns, SessionRecord};
 pub use random::{Random, RandomError, SystemRandom};
-pub use stored::StoredData;
+pub use stored::{MAX_STORED_BYTES, StoredData};
 pub use time::{Clock, ManualClock, SqlText, SystemClock, Timestamp};
 pub use token::{InvalidSessionToken, SessionToken};
 pub use user::{InvalidUserId, MAX_USER_ID_CHARS, UserId};

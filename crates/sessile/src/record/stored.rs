@@ -5,6 +5,10 @@ use std::sync::Arc;
 
 use super::data::{DataError, SessionData};
 
+/// Bytes that are read as session data, at most: whoever can write to the table must not be able to
+/// keep every request busy. What policies allow to be written is far below.
+pub const MAX_STORED_BYTES: usize = 16 * 1024 * 1024;
+
 /// The content of the `data` column, byte for byte.
 ///
 /// Compare-and-swap compares this with the row, so it also tells text from bytes and NULL from `{}`.
@@ -56,6 +60,9 @@ impl StoredData {
     /// # Errors
     /// When it is not a JSON object as Python's `json` module reads it.
     pub fn decode(&self) -> Result<SessionData, DataError> {
+        if self.len() > MAX_STORED_BYTES {
+            return Err(DataError::TooLong { bytes: self.len() });
+        }
         match self {
             StoredData::Null => Ok(SessionData::new()),
             StoredData::Text(text) => match decode_hex(text) {

@@ -169,8 +169,11 @@ impl Session {
     }
 
     pub(super) fn update_text(&self, key: &str, apply: UpdateValue) -> Result<(), SessionError> {
+        // Not under the lock: what the handler gave us to run may itself look into the session.
+        let before = self.raw(key);
+        let after = apply(before.as_deref())?;
         let mut state = self.state();
-        match apply(state.data.raw(key))? {
+        match after {
             Some(text) => state.data.insert_raw(key, text)?,
             None => drop(state.data.remove(key)),
         }

@@ -21,6 +21,9 @@ impl Session {
     /// What an anonymous visitor stored goes along unless the policy forbids it; what another user
     /// stored never does. Check the password first: this believes you.
     ///
+    /// Call [`remember`](Self::remember) and [`set_device`](Self::set_device) after it: what was wished for
+    /// another user's session goes with that user's data.
+    ///
     /// Cost: 1 statement, in the commit.
     ///
     /// # Errors
