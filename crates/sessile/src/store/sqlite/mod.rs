@@ -40,7 +40,8 @@ use super::{
 };
 use crate::record::{SessionId, SessionRecord, Timestamp, UserId};
 
-pub use options::{ReadMode, SqliteOptions, Synchronous};
+pub use options::{SqliteOptions, Synchronous};
+pub use reader::ReadMode;
 
 use fault::{NAME, Place};
 use reader::Readers;

@@ -10,7 +10,7 @@ use rusqlite::{Connection, OpenFlags};
 
 use super::SqliteStore;
 use super::fault::{Place, backend, unavailable};
-use super::reader::{Readers, off_the_worker};
+use super::reader::{ReadMode, Readers, off_the_worker};
 use super::schema;
 use super::sql::{self, Sql};
 use super::writer::Writer;
@@ -26,18 +26,6 @@ pub enum Synchronous {
     /// the last commits, so that a session that was logged out is live again until it expires. The
     /// database stays whole. Several times as many writes per second on slow disks.
     Normal,
-}
-
-/// Where reads by id happen.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum ReadMode {
-    /// In the task that asks: it blocks its worker for the microseconds that a lookup by primary key
-    /// takes, where a hop to another thread costs several times that. Page faults on a cold file on a
-    /// slow disk block it longer. The default.
-    #[default]
-    Inline,
-    /// On tokio's threads for blocking work: no worker ever waits for the disk.
-    Offloaded,
 }
 
 /// Options for opening a [`SqliteStore`]: start with [`SqliteStore::options`].

@@ -11,8 +11,19 @@ use parking_lot::Mutex;
 use rusqlite::Connection;
 
 use super::fault::{self, Place, unavailable};
-use super::options::ReadMode;
 use crate::store::StoreError;
+
+/// Where reads by id happen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ReadMode {
+    /// In the task that asks: it blocks its worker for the microseconds that a lookup by primary key
+    /// takes, where a hop to another thread costs several times that. Page faults on a cold file on a
+    /// slow disk block it longer. The default.
+    #[default]
+    Inline,
+    /// On tokio's threads for blocking work: no worker ever waits for the disk.
+    Offloaded,
+}
 
 pub(super) type Shared = Arc<Mutex<Connection>>;
 
