@@ -1,9 +1,9 @@
 //! The table itself: SQLAlchemy's works for us, and ours for SQLAlchemy.
 
 use serde_json::json;
+use sessile::UserId;
 use sessile::engine::NewSession;
 use sessile::store::SessionStore;
-use sessile::{SessionData, UserId};
 
 use crate::peer::Scene;
 
