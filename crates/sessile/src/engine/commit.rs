@@ -7,6 +7,7 @@ use super::changes::Changes;
 use super::credential::Credential;
 use super::error::EngineError;
 use super::event::Event;
+use super::meta::Meta;
 use super::plan::{self, Base};
 use crate::record::{SessionId, SessionRecord};
 use crate::store::{Outcome, StoreError, Write};
@@ -123,7 +124,7 @@ impl Sessions {
     /// Moves the expiry forward if that is due. It fails silently: the next request tries again.
     pub(crate) async fn renew(&self, base: Base) -> Result<Committed, EngineError> {
         let now = self.now();
-        let meta = super::meta::Meta::of(&base.data);
+        let meta = Meta::of(&base.data);
         let Some(expires_at) = self.policy().renewal(&base.record, &meta, now) else {
             return Ok(Committed::Unchanged);
         };
@@ -141,6 +142,11 @@ impl Sessions {
                 Ok(Committed::Unchanged)
             }
         }
+    }
+
+    /// Whether the expiry is to be moved forward. Costs nothing.
+    pub(crate) fn is_renewal_due(&self, base: &Base) -> bool {
+        self.policy().renewal(&base.record, &Meta::of(&base.data), self.now()).is_some()
     }
 
     fn tell_sign_in(&self, changes: &Changes, id: SessionId) {

@@ -158,16 +158,19 @@ where
                         Ok(polled) => ready!(polled).map_err(Failure::Error),
                         Err(panic) => Err(Failure::Panic(panic)),
                     };
-                    match this.pending.as_ref() {
-                        Some(pending) if pending.shared.is_touched() => {
+                    let touched = this.pending.as_ref().filter(|pending| pending.shared.is_touched());
+                    let outcome = match touched {
+                        Some(pending) if !pending.shared.is_settled() => {
                             let finishing = pending.finish(&outcome);
                             *this.step = Step::Finishing { finishing, outcome: Some(outcome) };
+                            continue;
                         }
-                        _ => {
-                            *this.step = Step::Done;
-                            return Poll::Ready(hand_on(outcome));
-                        }
-                    }
+                        // Nothing to wait for, as after most requests.
+                        Some(pending) => outcome.map(|head| pending.answer(head, Ok(()))),
+                        None => outcome,
+                    };
+                    *this.step = Step::Done;
+                    return Poll::Ready(hand_on(outcome));
                 }
                 Step::Finishing { finishing, outcome } => {
                     let finished = ready!(finishing.as_mut().poll(context));

@@ -47,6 +47,13 @@ impl Shared {
         self.loaded.initialized()
     }
 
+    /// Whether the request may end here: nothing was changed, no commit is on its way, no renewal is due.
+    pub(crate) fn is_settled(&self) -> bool {
+        let state = self.state.lock();
+        let renews = |base: &Base| matches!(state.answer, Answer::Keep) && self.sessions.is_renewal_due(base);
+        state.is_at_rest() && !state.base.as_ref().is_some_and(renews)
+    }
+
     pub(super) async fn commit(&self) -> Result<(), SessionError> {
         let _turn = self.committing.lock().await;
         let (base, changes) = self.state.lock().begin_commit();

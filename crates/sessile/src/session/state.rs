@@ -52,6 +52,11 @@ impl State {
         }
     }
 
+    /// Whether there is nothing to commit, and no commit on its way.
+    pub(crate) fn is_at_rest(&self) -> bool {
+        !self.committing && self.changes.is_empty()
+    }
+
     /// Hands the changes over to a commit. What is done from here on is recorded anew.
     pub(crate) fn begin_commit(&mut self) -> (Option<Base>, Changes) {
         self.committing = true;
