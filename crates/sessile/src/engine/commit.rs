@@ -162,7 +162,7 @@ impl Sessions {
         match writes.len() {
             0 => Ok(Vec::new()),
             1 => Ok(vec![self.apply(writes.remove(0)).await]),
-            _ => self.in_time(self.inner.store.apply_many(writes)).await,
+            _ => self.in_time(self.store().apply_many(writes)).await,
         }
     }
 }

@@ -15,8 +15,10 @@ mod policy;
 mod purge;
 mod turns;
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 
 use crate::record::{
     Clock, Random, RandomError, SessionId, SessionRecord, SessionToken, SystemClock, SystemRandom, Timestamp,
@@ -167,11 +169,19 @@ impl Sessions {
     /// Cost: 1 statement, 0 when nothing is named.
     pub(crate) async fn find(&self, named: &[Credential]) -> Result<Option<(Credential, Base)>, EngineError> {
         let mut found: Option<(Credential, Base)> = None;
-        let ids: Vec<SessionId> = named.iter().map(Credential::id).collect();
-        let loaded = match ids[..] {
+        let loaded = match named {
             [] => return Ok(None),
-            [id] => vec![self.ask_load(id).await],
-            _ => self.in_time(self.inner.store.load_many(&ids)).await?,
+            [one] => {
+                let loaded = self.ask_load(one.id()).await;
+                if matches!(loaded, Ok(None)) {
+                    self.tell(Event::Rejected { reason: Rejection::Unknown });
+                }
+                return Ok(self.judge(loaded)?.map(|base| (one.clone(), base)));
+            }
+            _ => {
+                let ids: Vec<SessionId> = named.iter().map(Credential::id).collect();
+                self.in_time(self.store().load_many(&ids)).await?
+            }
         };
         let unknown = loaded.iter().all(|loaded| matches!(loaded, Ok(None)));
         for (credential, loaded) in named.iter().zip(loaded) {
@@ -197,7 +207,7 @@ impl Sessions {
     async fn ask_load(&self, id: SessionId) -> Loaded {
         match &self.inner.loads {
             Some(group) => self.in_time(group.ask(id)).await?.unwrap_or_else(|| Err(self.lost_batch())),
-            None => self.in_time(self.inner.store.load(id)).await?,
+            None => self.in_time(self.store().load(id)).await?,
         }
     }
 
@@ -205,7 +215,7 @@ impl Sessions {
     async fn apply(&self, write: Write) -> Result<Outcome, StoreError> {
         match &self.inner.writes {
             Some(group) => self.in_time(group.ask(write)).await?.unwrap_or_else(|| Err(self.lost_batch())),
-            None => self.in_time(self.inner.store.apply(write)).await?,
+            None => self.in_time(self.store().apply(write)).await?,
         }
     }
 
@@ -254,6 +264,17 @@ impl Sessions {
 
     /// Waits for the store, but not for ever.
     async fn in_time<T>(&self, answer: impl Future<Output = T>) -> Result<T, StoreError> {
+        let mut answer = pin!(answer);
+        // A store that answers at once, as those in this process do, needs no timer.
+        let at_once = poll_fn(|context| {
+            Poll::Ready(match answer.as_mut().poll(context) {
+                Poll::Ready(answer) => Some(answer),
+                Poll::Pending => None,
+            })
+        });
+        if let Some(answer) = at_once.await {
+            return Ok(answer);
+        }
         let after = self.policy().store_timeout;
         tokio::time::timeout(after, answer)
             .await
