@@ -6,7 +6,13 @@
 
 mod index;
 
-use std::{borrow::Cow, fmt, ops::Range, str::FromStr, sync::Arc};
+use std::{
+    borrow::Cow,
+    fmt,
+    ops::Range,
+    str::FromStr,
+    sync::{Arc, LazyLock},
+};
 
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -72,13 +78,21 @@ pub enum DataError {
 ///
 /// Cloning is cheap: clones share their content until one of them changes. Equality is that of the keys, their
 /// order and the values' texts; `1.0` and `1.00` differ.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct SessionData {
     /// The text this was parsed from; entries are spans of it until they are replaced.
     source: Arc<str>,
     entries: Arc<Entries>,
     /// Whether `source` no longer says what `entries` do.
     changed: bool,
+}
+
+/// Every request begins with data that is empty, and most end with it: that allocates nothing.
+impl Default for SessionData {
+    fn default() -> Self {
+        static NONE: LazyLock<Arc<Entries>> = LazyLock::new(Arc::default);
+        Self { source: Arc::default(), entries: Arc::clone(&NONE), changed: false }
+    }
 }
 
 #[derive(Clone, Default)]
@@ -108,6 +122,13 @@ impl Piece {
         match self {
             Self::Span(range) => &source[range.clone()],
             Self::Own(text) => text,
+        }
+    }
+
+    fn bytes<'a>(&'a self, source: &'a str) -> &'a [u8] {
+        match self {
+            Self::Span(range) => &source.as_bytes()[range.clone()],
+            Self::Own(text) => text.as_bytes(),
         }
     }
 }
@@ -152,7 +173,12 @@ impl Entry {
     }
 
     fn is(&self, source: &str, key: &[u8]) -> bool {
-        *self.key(source).bytes() == *key
+        if self.escaped {
+            return *self.key(source).bytes() == *key;
+        }
+        // Keys are compared more often than anything else is done with them.
+        let literal = self.key.bytes(source);
+        literal.len() == key.len() + 2 && literal[1..=key.len()] == *key
     }
 
     fn is_reserved(&self, source: &str) -> bool {
@@ -202,10 +228,10 @@ impl SessionData {
     /// # Errors
     /// The text is not JSON, or not an object.
     pub fn parse(text: Arc<str>) -> Result<Self, DataError> {
-        let mut entries = Entries::default();
         if text.is_empty() {
-            return Ok(Self { source: text, entries: Arc::default(), changed: false });
+            return Ok(Self::default());
         }
+        let mut entries = Entries { list: Vec::with_capacity(index::LINEAR), index: None };
         let kind = json::members(&text, |member: Member| {
             let key = KeyLiteral::new(&text[member.key.clone()], member.escaped).bytes();
             let value = Piece::Span(member.value);

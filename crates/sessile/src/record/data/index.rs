@@ -4,7 +4,7 @@
 use std::hash::{BuildHasher, RandomState};
 
 /// Up to here, looking at each key in turn is faster.
-const LINEAR: usize = 16;
+pub(super) const LINEAR: usize = 16;
 
 /// Open addressing with linear probing, at most half full. Keys are never taken out: the index is made anew.
 #[derive(Clone)]
