@@ -142,7 +142,8 @@ impl Sessions {
         let Some(base) = self.load(id).await? else { return Ok(None) };
         let before = base.record.clone();
         match self.commit(Some(base), changes).await {
-            Ok(Committed::Updated(record) | Committed::Named(_, record)) => Ok(Some(record)),
+            Ok(Committed::Updated(base)) => Ok(Some(base.record)),
+            Ok(Committed::Named(_, record)) => Ok(Some(record)),
             Ok(Committed::Unchanged) => Ok(Some(before)),
             Ok(Committed::Ended) | Err(EngineError::Ended) => Ok(None),
             Err(error) => Err(error),

@@ -20,7 +20,7 @@ pub(crate) enum Committed {
     /// The session has this new name, and this row.
     Named(Credential, SessionRecord),
     /// The row was changed under the name it had.
-    Updated(SessionRecord),
+    Updated(Box<Base>),
     /// The session ended and nothing took its place.
     Ended,
 }
@@ -91,7 +91,7 @@ impl Sessions {
             let now = self.now();
             let credential = changes.renames().then(|| self.new_credential()).transpose()?;
             let new_id = credential.as_ref().map(Credential::id);
-            let Some(write) = plan::rewrite(&base, changes, new_id, self.policy(), now)? else {
+            let Some((write, data)) = plan::rewrite(&base, changes, new_id, self.policy(), now)? else {
                 return self.renew(base).await;
             };
             let written = written(&write, &base.record);
@@ -102,7 +102,7 @@ impl Sessions {
                         self.tell_sign_in(changes, credential.id());
                         Committed::Named(credential, written)
                     }
-                    None => Committed::Updated(written),
+                    None => Committed::Updated(Box::new(Base::with(written, data, self.policy()))),
                 });
             }
             self.tell(Event::Conflict { id });
@@ -122,7 +122,7 @@ impl Sessions {
     }
 
     /// Moves the expiry forward if that is due. It fails silently: the next request tries again.
-    pub(crate) async fn renew(&self, base: Base) -> Result<Committed, EngineError> {
+    pub(crate) async fn renew(&self, mut base: Base) -> Result<Committed, EngineError> {
         let now = self.now();
         let meta = Meta::of(&base.data);
         let Some(expires_at) = self.policy().renewal(&base.record, &meta, now) else {
@@ -132,9 +132,8 @@ impl Sessions {
         match self.apply(plan::renewal(&base, &meta, expires_at, now)).await {
             Ok(Outcome::Applied) => {
                 self.tell(Event::Renewed { id });
-                let mut record = base.record;
-                record.set_expires_at(expires_at, now);
-                Ok(Committed::Updated(record))
+                base.record.set_expires_at(expires_at, now);
+                Ok(Committed::Updated(Box::new(base)))
             }
             Ok(Outcome::Unmatched) => Ok(Committed::Unchanged),
             Err(error) => {

@@ -1,5 +1,7 @@
 //! What a request's changes make of a row: pure decisions, no store.
 
+use std::sync::Arc;
+
 use super::changes::{Changes, SignIn};
 use super::error::EngineError;
 use super::meta::Meta;
@@ -25,14 +27,17 @@ pub(crate) struct Base {
 impl Base {
     pub(crate) fn of(record: SessionRecord, policy: &Policy) -> Base {
         match record.try_data() {
-            Ok(data) => {
-                let user = user_of(&record, &data, policy);
-                Base { record, data, user, problem: None }
-            }
+            Ok(data) => Base::with(record, data, policy),
             Err(error) => {
                 Base { record, data: SessionData::new(), user: None, problem: Some(error.to_string()) }
             }
         }
+    }
+
+    /// A row whose data is decoded already.
+    pub(crate) fn with(record: SessionRecord, data: SessionData, policy: &Policy) -> Base {
+        let user = user_of(&record, &data, policy);
+        Base { record, data, user, problem: None }
     }
 }
 
@@ -117,12 +122,13 @@ fn changed(
     Ok(Content { data, user })
 }
 
-fn bounded(data: &SessionData, policy: &Policy) -> Result<StoredData, EngineError> {
+/// The text to store, unless it is too long.
+fn bounded(data: &SessionData, policy: &Policy) -> Result<Arc<str>, EngineError> {
     let text = data.to_text();
     if text.len() > policy.max_data_bytes {
         return Err(EngineError::TooLarge { bytes: text.len(), limit: policy.max_data_bytes });
     }
-    Ok(StoredData::Text(text))
+    Ok(text)
 }
 
 /// The row for a session that begins now, or `None` when there is nothing to store.
@@ -139,7 +145,7 @@ pub(crate) fn fresh(
         Some(first) => now.saturating_add(first),
         None => policy.expiry(now, &Meta::of(&data), now),
     };
-    let stored = bounded(&data, policy)?;
+    let stored = StoredData::Text(bounded(&data, policy)?);
     Ok(Some(move |id| {
         SessionRecord::from_columns(Columns {
             id,
@@ -152,31 +158,33 @@ pub(crate) fn fresh(
     }))
 }
 
-/// The one write that makes the changes on this row; `None` when they change nothing.
+/// The one write that makes the changes on this row, and the data it then has; `None` when they change
+/// nothing.
 pub(crate) fn rewrite(
     base: &Base,
     changes: &Changes,
     new_id: Option<SessionId>,
     policy: &Policy,
     now: Timestamp,
-) -> Result<Option<Write>, EngineError> {
+) -> Result<Option<(Write, SessionData)>, EngineError> {
     let Base { record, .. } = base;
     let Content { data, user } = changed(base.data.clone(), base.user.clone(), changes, policy, now)?;
     let meta = Meta::of(&data);
     let Some(id) = new_id else {
-        let stored =
-            if changes.changes_data() { bounded(&data, policy)? } else { record.stored_data().clone() };
-        if stored == *record.stored_data() && user.as_ref() == record.user_id() {
+        let text = changes.changes_data().then(|| bounded(&data, policy)).transpose()?;
+        let same = |text: &Arc<str>| *record.stored_data() == StoredData::Text(Arc::clone(text));
+        if text.as_ref().is_none_or(same) && user.as_ref() == record.user_id() {
             return Ok(None);
         }
-        return Ok(Some(Write::Update(Update {
+        let update = Update {
             id: record.id(),
             expected: record.stored_data().clone(),
-            data: data.to_text(),
+            data: text.unwrap_or_else(|| data.to_text()),
             user_id: (user.as_ref() != record.user_id()).then_some(user),
             expires_at: expiry_of_update(record, &meta, changes, policy, now),
             now,
-        })));
+        };
+        return Ok(Some((Write::Update(update), data)));
     };
     // A login begins a new lifetime; a mere rotation keeps the old one, and its end.
     let created_at = if changes.signed_in().is_some() { Some(now) } else { record.created_at() };
@@ -185,14 +193,15 @@ pub(crate) fn rewrite(
         Some(began) if changes.changes_lifetime() => policy.expiry(began, &meta, now),
         Some(began) => policy.expiry(began, &meta, now).max(record.expires_at()),
     };
-    let data = bounded(&data, policy)?;
-    let columns = Columns { id, user_id: user, data, created_at, expires_at, updated_at: Some(now) };
-    Ok(Some(Write::Rotate(Rotation {
+    let stored = StoredData::Text(bounded(&data, policy)?);
+    let columns = Columns { id, user_id: user, data: stored, created_at, expires_at, updated_at: Some(now) };
+    let rotation = Rotation {
         id: record.id(),
         expected: record.stored_data().clone(),
         record: SessionRecord::from_columns(columns),
         now,
-    })))
+    };
+    Ok(Some((Write::Rotate(rotation), data)))
 }
 
 /// The write that moves the expiry forward and changes nothing else.

@@ -80,9 +80,8 @@ impl State {
                 self.credential = Some(credential);
                 self.rest_on(Base::of(record, policy));
             }
-            Committed::Updated(record) => {
-                let before = self.base.take();
-                let base = Base::of(record, policy);
+            Committed::Updated(base) => {
+                let (before, base) = (self.base.take(), *base);
                 self.answer = match (mem::take(&mut self.answer), &self.credential, before) {
                     (answer @ (Answer::Keep | Answer::Renew(_)), Some(credential), Some(before)) => {
                         follow(credential, &before, &base).unwrap_or(answer)
