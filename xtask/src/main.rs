@@ -4,6 +4,7 @@
 //! which command would. A task never skips a part of its work because something is missing.
 
 mod apt;
+mod bench;
 mod browser;
 mod problem;
 mod programs;
@@ -21,6 +22,8 @@ usage: cargo xtask <task>
 
 tasks:
   test [-- ARGS]  set up what the tests need, then run all of them; ARGS go to `cargo test`
+  bench [-- ROUNDS [SECONDS]]
+                  measure, and print the table of docs/benchmarks.md; by default 5 rounds, 1 second a cell
   setup           only the set-up: find or install what the tests need, and print it
 
 set-up looks at: CHROMIUM, CHROMEDRIVER (paths of the programs), then at PATH";
@@ -31,6 +34,8 @@ fn main() -> ExitCode {
     let outcome = match words.as_slice() {
         ["test"] => test::run(&[]),
         ["test", "--", rest @ ..] => test::run(rest),
+        ["bench"] => bench::run(&[]),
+        ["bench", "--", rest @ ..] => bench::run(rest),
         ["setup"] => setup::run().map(|_| ExitCode::SUCCESS),
         ["help" | "--help" | "-h"] => {
             println!("{USAGE}");
