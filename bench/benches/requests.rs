@@ -24,19 +24,19 @@ fn alone(bencher: Bencher<'_, '_>, subject: &str, sessions: usize, path: &'stati
 }
 
 /// Nobody asks for the session, and there is no cookie.
-#[divan::bench(args = ["bare", "sessile-normal"], sample_count = 300, sample_size = 500)]
+#[divan::bench(args = ["bare", "bare-layer", "sessile-normal"], sample_count = 300, sample_size = 500)]
 fn untouched_without_cookie(bencher: Bencher<'_, '_>, subject: &str) {
     alone(bencher, subject, 0, "/plain");
 }
 
 /// Nobody asks for the session that the cookie names.
-#[divan::bench(args = ["bare", "sessile-normal"], sample_count = 300, sample_size = 500)]
+#[divan::bench(args = ["bare", "bare-layer", "sessile-normal"], sample_count = 300, sample_size = 500)]
 fn untouched_with_cookie(bencher: Bencher<'_, '_>, subject: &str) {
     alone(bencher, subject, SESSIONS, "/plain");
 }
 
 /// The handler asks for the session, and there is no cookie.
-#[divan::bench(args = ["bare", "sessile-normal"], sample_count = 300, sample_size = 500)]
+#[divan::bench(args = ["bare", "bare-layer", "sessile-normal"], sample_count = 300, sample_size = 500)]
 fn anonymous(bencher: Bencher<'_, '_>, subject: &str) {
     alone(bencher, subject, 0, "/look");
 }

@@ -13,7 +13,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::{Query, State};
+use axum::extract::{Query, Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -22,19 +22,22 @@ use serde_json::{Map, Value};
 use sessile::store::sqlite::Synchronous;
 use sessile::store::{MemoryStore, SessionStore, SqliteStore};
 use sessile::{Session, SessionError, SessionLayer, Sessions};
+use tower::util::MapRequestLayer;
 
 use crate::hand::{Hand, Id};
 use crate::sample;
 
 /// The names that [`router`] knows.
-pub const NAMES: [&str; 6] =
-    ["bare", "hand-normal", "hand-full", "sessile-memory", "sessile-normal", "sessile-full"];
+pub const NAMES: [&str; 7] =
+    ["bare", "bare-layer", "hand-normal", "hand-full", "sessile-memory", "sessile-normal", "sessile-full"];
 
 /// The router of this subject. What it stores stands in `folder`; `normal` and `full` say how SQLite
 /// synchronises.
 pub async fn router(name: &str, folder: &Path) -> Router {
     match name {
         "bare" => bare(),
+        // What any layer costs, since axum boxes what is under it.
+        "bare-layer" => bare().layer(MapRequestLayer::new(|request: Request| request)),
         "hand-normal" => hand(Hand::open(folder, "NORMAL")),
         "hand-full" => hand(Hand::open(folder, "FULL")),
         "sessile-memory" => sessile(MemoryStore::new()),

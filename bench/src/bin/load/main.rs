@@ -46,7 +46,8 @@ const CHANGE: Work = Work { name: "change", method: "POST", path: "/write", cook
 
 type Cell = (&'static str, Work);
 
-const CELLS: [Cell; 11] = [
+const CELLS: [Cell; 12] = [
+    ("bare-layer", UNTOUCHED),
     ("sessile-normal", UNTOUCHED),
     ("sessile-normal", ANONYMOUS),
     ("sessile-normal", NAMED),
