@@ -103,7 +103,8 @@ fn ratios(benches: &[Bench<'_>]) -> Vec<String> {
     };
     let row = |bench: &Bench<'_>| {
         let by_hand = bench.subject.replace("sessile-memory", "sessile-normal").replace("sessile-", "hand-");
-        let of = other(bench, &by_hand).or_else(|| other(bench, "bare"))?;
+        let of = other(bench, &by_hand).filter(|of| of.subject != bench.subject);
+        let of = of.or_else(|| other(bench, "bare"))?;
         (of.subject != bench.subject).then(|| {
             format!(
                 "| {} | {} | {} | {:.2} µs ({:.2}) | {:.2} ({:.2}) |\n",
@@ -135,15 +136,18 @@ requests              fastest       │ slowest  │ median   │ mean     │ s
 │  ╰─ sessile-normal  3 µs          │ 16.04 µs │ 5000 ns  │ 8.604 µs │ 300     │ 60000
 ╰─ untouched_request                │          │          │          │         │
    ├─ bare            400.0 ns      │ 63.65 µs │ 400.0 ns │ 1.386 µs │ 300     │ 150000
+   ├─ bare-layer      500.0 ns      │ 63.65 µs │ 480.0 ns │ 1.386 µs │ 300     │ 150000
    ╰─ sessile-normal  600.0 ns      │ 67.3 µs  │ 800.0 ns │ 2.19 µs  │ 300     │ 150000
 ";
         let http = "read\tsessile-normal\tbare\t23.7\t2.757\t2.167\t2.920\t0.409\t0.088\t0.919\n";
         let table = table(tree, http);
-        let rows: Vec<&str> = table.lines().filter(|line| line.contains("sessile")).collect();
+        let rows: Vec<&str> =
+            table.lines().filter(|line| line.contains("sessile") || line.contains("bare-layer")).collect();
         assert_eq!(
             rows,
             [
                 "| read | sessile-normal | hand-normal | 5.00 µs (3.00) | 1.25 (1.50) |",
+                "| untouched request | bare-layer | bare | 0.48 µs (0.50) | 1.20 (1.25) |",
                 "| untouched request | sessile-normal | bare | 0.80 µs (0.60) | 2.00 (1.50) |",
                 "| read | sessile-normal | bare | 23.7 µs | 2.757 (2.167–2.920) | 0.409 (0.088–0.919) |",
             ]
