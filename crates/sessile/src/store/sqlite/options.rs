@@ -17,8 +17,8 @@ use super::writer::Writer;
 use crate::store::StoreError;
 
 /// The pages that all read connections together keep, at most. SQLite's own 2 MiB hold some 1,500 sessions
-/// of 1 KiB; beyond those a read would be a quarter system calls. Mapping the file instead makes reads as
-/// fast and writes slower, and turns an error of the disk into a signal.
+/// of 1 KiB; beyond those a read spends a quarter of its time fetching pages. Mapping the file instead was as
+/// fast for reads, dearer for changes where every connection did it, and turns a disk's error into a signal.
 const READ_CACHE_KIB: usize = 64 * 1024;
 
 /// SQLite's default for one connection.
