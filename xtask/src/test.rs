@@ -31,7 +31,7 @@ pub(crate) fn run(extra: &[&str]) -> Result<ExitCode, Problem> {
 fn arguments<'a>(extra: &[&'a str]) -> Vec<&'a str> {
     let to_cargo = extra.iter().take_while(|word| **word != "--");
     let names_packages = to_cargo.clone().any(|word| word.starts_with("-p") || word.starts_with("--package"));
-    let mut all = vec!["test"];
+    let mut all = vec!["test", "--no-fail-fast"];
     if !names_packages {
         all.push("--workspace");
     }
@@ -46,14 +46,14 @@ mod tests {
 
     #[test]
     fn the_whole_workspace_is_tested_unless_packages_are_named() {
-        assert_eq!(arguments(&[]), ["test", "--workspace", "--all-features"]);
+        assert_eq!(arguments(&[]), ["test", "--no-fail-fast", "--workspace", "--all-features"]);
         assert_eq!(
             arguments(&["-p", "sessile", "json", "--", "-p"]),
-            ["test", "--all-features", "-p", "sessile", "json", "--", "-p"]
+            ["test", "--no-fail-fast", "--all-features", "-p", "sessile", "json", "--", "-p"]
         );
         assert_eq!(
             arguments(&["--", "--package"]),
-            ["test", "--workspace", "--all-features", "--", "--package"]
+            ["test", "--no-fail-fast", "--workspace", "--all-features", "--", "--package"]
         );
     }
 }

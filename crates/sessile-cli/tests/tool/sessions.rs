@@ -116,11 +116,16 @@ fn rows_that_others_wrote_are_shown_as_they_are() {
 fn what_is_remembered_of_a_session_is_shown() {
     let place = Place::new();
     let id = place.id(&["--user", "ada"]);
-    assert!(place.show(&id)["authenticated_at"].as_str().is_some_and(|at| at.ends_with('Z')));
-    place.sql("UPDATE sessions SET data = '{\"_sessile\": {\"remember\": true, \"device\": \"Firefox on Android\"}}'");
+    let shown = place.show(&id);
+    assert_eq!(shown["data_text"], "{}", "nobody has signed in here: nothing is noted");
+    assert!(shown["authenticated_at"].is_null());
+    place.sql(
+        "UPDATE sessions SET data = '{\"_sessile\": {\"remember\": true, \"device\": \"Firefox on Android\", \
+         \"authenticated_at\": \"2030-01-02T03:04:05Z\"}}'",
+    );
     let shown = place.show(&id);
     assert_eq!((&shown["remembered"], &shown["device"]), (&true.into(), &"Firefox on Android".into()));
-    assert!(shown["authenticated_at"].is_null());
+    assert_eq!(shown["authenticated_at"], "2030-01-02T03:04:05Z");
     let out = place.run(["show", &id]).done();
     assert!(out.contains("remembered  yes\ndevice      Firefox on Android\n"), "{out}");
 }
