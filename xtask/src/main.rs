@@ -9,6 +9,7 @@ mod browser;
 mod problem;
 mod programs;
 mod python;
+mod servers;
 mod setup;
 mod step;
 mod test;
@@ -25,8 +26,11 @@ tasks:
   bench [-- ROUNDS [SECONDS]]
                   measure, and print the table of docs/benchmarks.md; by default 5 rounds, 1 second a cell
   setup           only the set-up: find or install what the tests need, and print it
+  servers         start the database servers that the tests share, print their URLs, end them on Ctrl-C
 
-set-up looks at: CHROMIUM, CHROMEDRIVER (paths of the programs), then at PATH";
+set-up looks at: CHROMIUM, CHROMEDRIVER (paths of the programs), then at PATH
+servers of your own, used instead of starting one, are named by their URLs in:
+  SESSILE_TEST_POSTGRES, SESSILE_TEST_MYSQL, SESSILE_TEST_REDIS, SESSILE_TEST_REDIS_CLUSTER";
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -37,6 +41,7 @@ fn main() -> ExitCode {
         ["bench"] => bench::run(&[]),
         ["bench", "--", rest @ ..] => bench::run(rest),
         ["setup"] => setup::run().map(|_| ExitCode::SUCCESS),
+        ["servers"] => servers::run(),
         ["help" | "--help" | "-h"] => {
             println!("{USAGE}");
             Ok(ExitCode::SUCCESS)

@@ -5,21 +5,28 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use crate::problem::Problem;
+use crate::servers::Kind;
 
 /// Where programs are looked for. Made from the environment, or by a test.
 pub(crate) struct Places {
     pub(crate) path: OsString,
     pub(crate) chromium: Option<OsString>,
     pub(crate) chromedriver: Option<OsString>,
+    pub(crate) servers: sessile_test_servers::Places,
+    /// The servers to start: those that no variable names.
+    pub(crate) kinds: Vec<Kind>,
 }
 
 impl Places {
     pub(crate) fn from_environment() -> Self {
-        let set = |name| std::env::var_os(name).filter(|value| !value.is_empty());
+        let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
+        let path = set("PATH").unwrap_or_default();
         Self {
-            path: set("PATH").unwrap_or_default(),
+            servers: sessile_test_servers::Places::from_path(&path),
+            path,
             chromium: set("CHROMIUM"),
             chromedriver: set("CHROMEDRIVER"),
+            kinds: Kind::to_start(|variable| set(variable).is_some()),
         }
     }
 
@@ -85,9 +92,15 @@ pub(crate) mod fake {
         file
     }
 
-    /// Places that hold only these folders.
+    /// Places that hold only these folders. No server is to be started.
     pub(crate) fn places(folders: &[&Path]) -> Places {
-        Places { path: std::env::join_paths(folders).unwrap(), chromium: None, chromedriver: None }
+        Places {
+            path: std::env::join_paths(folders).unwrap(),
+            chromium: None,
+            chromedriver: None,
+            servers: sessile_test_servers::Places::only(folders.iter().map(PathBuf::from).collect()),
+            kinds: Vec::new(),
+        }
     }
 }
 
@@ -133,7 +146,7 @@ mod tests {
 
     #[test]
     fn relative_folders_on_path_are_not_searched() {
-        let places = Places { path: OsString::from(".:src"), chromium: None, chromedriver: None };
+        let places = Places { path: OsString::from(".:src"), ..fake::places(&[]) };
         assert_eq!(places.first(&["main.rs", "Cargo.toml"]), None);
     }
 }

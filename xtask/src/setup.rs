@@ -1,4 +1,5 @@
-//! What the tests need from the machine: a browser with its driver, and Python with the package to test against.
+//! What the tests need from the machine: a browser with its driver, Python with the package to test against,
+//! and the programs of the database servers.
 
 use std::path::{Path, PathBuf};
 
@@ -7,6 +8,7 @@ use crate::browser::{self, Browser};
 use crate::problem::Problem;
 use crate::programs::Places;
 use crate::python::{self, Python};
+use crate::servers::{self, Kind};
 use crate::step::step;
 
 /// What was found or installed. Every path is absolute.
@@ -14,47 +16,88 @@ pub(crate) struct Ready {
     pub(crate) chromium: PathBuf,
     pub(crate) chromedriver: PathBuf,
     pub(crate) python: PathBuf,
+    /// The servers to start, all of whose programs are there.
+    pub(crate) servers: Vec<Kind>,
 }
 
 /// Finds what is there, installs what is not, and prints what the tests will use.
 pub(crate) fn run() -> Result<Ready, Problem> {
     let target = target_folder()?;
-    let (browser, python) = programs(&Places::from_environment())?;
+    let places = Places::from_environment();
+    let (browser, python) = programs(&places)?;
     let requirements = workspace_root().join("tests/interop/requirements.txt");
     let python = python::environment(&python, &requirements, &target.join("test-env"))?;
     println!("chromium      {} ({})", browser.chromium.display(), browser.version);
     println!("chromedriver  {}", browser.chromedriver.display());
     println!("python        {}", python.display());
-    Ok(Ready { chromium: browser.chromium, chromedriver: browser.chromedriver, python })
+    Ok(Ready {
+        chromium: browser.chromium,
+        chromedriver: browser.chromedriver,
+        python,
+        servers: places.kinds,
+    })
 }
 
 /// Looks twice at most: before and after one installation of everything that was missing.
 fn programs(places: &Places) -> Result<(Browser, PathBuf), Problem> {
     let look = || {
-        step("looking for Chromium, ChromeDriver, Python", || {
-            Ok((browser::find(places)?, python::find(places)))
+        step(&format!("looking for Chromium, ChromeDriver, Python{}", names(&places.kinds)), || {
+            Ok((
+                browser::find(places)?,
+                python::find(places),
+                servers::missing(&places.kinds, &places.servers),
+            ))
         })
     };
-    let (browser, python) = match look()? {
-        (Some(browser), Python::Usable(python)) => return Ok((browser, python)),
+    let (browser, python, mut packages) = match look()? {
+        (Some(browser), Python::Usable(python), none) if none.is_empty() => return Ok((browser, python)),
         found => found,
     };
-    let mut packages = Vec::new();
     if browser.is_none() {
         packages.extend(browser::PACKAGES);
     }
     packages.extend(python.packages());
     apt::install(&packages, places)?;
     match look()? {
-        (Some(browser), Python::Usable(python)) => Ok((browser, python)),
+        (Some(browser), Python::Usable(python), none) if none.is_empty() => Ok((browser, python)),
         _ => Err(Problem::new(format!(
             "{} installed, and still something is missing from PATH ({}).\n\
              Needed: chromium and chromedriver (CHROMIUM and CHROMEDRIVER may name them), and python3, \
-             3.9 or newer, with venv and ensurepip.",
+             3.9 or newer, with venv and ensurepip{}.",
             packages.join(", "),
             places.path.to_string_lossy(),
+            needed_for(&places.kinds),
         ))),
     }
+}
+
+/// Finds or installs what the servers alone need; returns those to start.
+pub(crate) fn servers() -> Result<Vec<Kind>, Problem> {
+    let places = Places::from_environment();
+    let packages = servers::missing(&places.kinds, &places.servers);
+    if !packages.is_empty() {
+        apt::install(&packages, &places)?;
+    }
+    if servers::missing(&places.kinds, &places.servers).is_empty() {
+        return Ok(places.kinds);
+    }
+    Err(Problem::new(format!(
+        "{} installed, and still something is missing{}.",
+        packages.join(", "),
+        needed_for(&places.kinds)
+    )))
+}
+
+/// The servers' names as the rest of a list.
+fn names(kinds: &[Kind]) -> String {
+    kinds.iter().map(|kind| format!(", {}", kind.name())).collect()
+}
+
+fn needed_for(kinds: &[Kind]) -> String {
+    if kinds.is_empty() {
+        return String::new();
+    }
+    "; for the servers postgres, initdb, psql; mariadbd, mariadb-install-db, mariadb; redis-server".to_owned()
 }
 
 /// cargo says where the package is when it runs us; a binary started by hand knows where it was built.
@@ -117,6 +160,24 @@ mod tests {
         programs(&fake::places(&[folder.path()])).unwrap();
         let log = std::fs::read_to_string(folder.path().join("log")).unwrap();
         assert!(log.ends_with("--no-install-recommends python3-venv\n"), "{log}");
+    }
+
+    #[test]
+    fn servers_are_installed_with_the_rest() {
+        let folder = tempfile::tempdir().unwrap();
+        fake::program(folder.path(), "chromium", "echo Chromium 141.0.1.2");
+        fake::program(folder.path(), "chromedriver", "echo ChromeDriver 141.0.1.2");
+        fake::program(folder.path(), "python3", "echo 3 11");
+        pretended_apt_get(folder.path(), "program redis-server ''");
+        let places =
+            Places { kinds: vec![Kind::Redis, Kind::RedisCluster], ..fake::places(&[folder.path()]) };
+        programs(&places).unwrap();
+        let log = std::fs::read_to_string(folder.path().join("log")).unwrap();
+        assert!(log.ends_with("--no-install-recommends redis-server\n"), "{log}");
+
+        let places = Places { kinds: Kind::ALL.to_vec(), ..fake::places(&[folder.path()]) };
+        let text = programs(&places).map(drop).unwrap_err().to_string();
+        assert!(text.contains("still something is missing") && text.contains("initdb"), "{text}");
     }
 
     #[test]

@@ -1,14 +1,16 @@
-//! `cargo xtask test`: the set-up, then every test of the workspace.
+//! `cargo xtask test`: the set-up, the servers, then every test of the workspace.
 
 use std::process::{Command, ExitCode};
 
 use crate::problem::Problem;
+use crate::servers::Servers;
 use crate::setup;
 use crate::step::command_line;
 
 /// Sets up and runs `cargo test` with `extra` arguments; the exit code is cargo's.
 pub(crate) fn run(extra: &[&str]) -> Result<ExitCode, Problem> {
     let ready = setup::run()?;
+    let servers = Servers::start(&ready.servers)?;
     // cargo names itself to what it runs: the same toolchain tests as built us.
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
@@ -17,11 +19,13 @@ pub(crate) fn run(extra: &[&str]) -> Result<ExitCode, Problem> {
         .args(arguments(extra))
         .env("SESSILE_TEST_CHROMIUM", ready.chromium)
         .env("SESSILE_TEST_CHROMEDRIVER", ready.chromedriver)
-        .env("SESSILE_TEST_PYTHON", ready.python);
+        .env("SESSILE_TEST_PYTHON", ready.python)
+        .envs(servers.variables());
     println!("cargo {}", arguments(extra).join(" "));
     let status = command
         .status()
         .map_err(|cause| Problem::new(format!("cannot run `{}`: {cause}", command_line(&command))))?;
+    servers.end()?;
     // No code: a signal ended it.
     let code = status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1);
     Ok(ExitCode::from(code))
