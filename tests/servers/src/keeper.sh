@@ -10,6 +10,8 @@ shift 2
 exec 3<&0
 "$@" </dev/null 3<&- >>"$folder/log" 2>&1 &
 server=$!
+# The reader may be gone by now, and the server has to end all the same.
+trap '' PIPE
 echo "$server"
 exec >/dev/null 2>&1
 
@@ -22,9 +24,10 @@ children() {
     read -r _ <&3
     : >"$folder/ending"
     all="$server $(children)"
+    # PostgreSQL itself waits five seconds for a process whose client says nothing.
+    patience=100
     kill -s "$signal" -- "-$server" || kill -s "$signal" "$server"
     kill -s CONT $all
-    patience=50
     while kill -0 "$server"; do
         [ "$patience" -gt 0 ] || kill -s KILL $all
         patience=$((patience - 1))

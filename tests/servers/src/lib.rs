@@ -6,7 +6,8 @@
 //!
 //! Whatever is started here ends, and its folder goes: when the value is dropped, and also when the program
 //! that holds it ends in any other way, by Ctrl-C, `SIGKILL` or with the value in a `static`. Nothing is ever
-//! ended that was not started here, and nothing by its name.
+//! ended that was not started here, and nothing by its name. The one thing that can stay behind a Ctrl-C or a
+//! `SIGKILL` is the folder of a server that did not run at that moment: not yet started, or stopped by its test.
 //!
 //! All calls block: from asynchronous code, a start (up to seconds) belongs on a blocking thread.
 #![forbid(unsafe_code)]

@@ -39,7 +39,7 @@ impl MariaDb {
         preparation.extend(["--no-defaults", "--skip-test-db", "--skip-name-resolve"].map(str::to_owned));
         preparation.push(data.clone());
         preparation.extend(memory.clone());
-        prepare(&folder, &preparation)?;
+        prepare(&folder, "KILL", &preparation)?;
 
         let mut command = vec![mariadbd.display().to_string(), "--no-defaults".to_owned(), data];
         command.extend(memory);

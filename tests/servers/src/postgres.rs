@@ -36,6 +36,8 @@ impl Postgres {
         let password = folder.write("password", &client.password)?;
         prepare(
             &folder,
+            // Left to end by itself, which is soon: broken off, it would leave shared memory.
+            "CONT",
             &[
                 initdb.display().to_string(),
                 format!("--pgdata={data}"),

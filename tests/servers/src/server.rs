@@ -191,10 +191,10 @@ impl fmt::Debug for Server {
     }
 }
 
-/// Runs a command of the server's kind to its end, as the folder's user.
-pub(crate) fn prepare(folder: &Folder, command: &[String]) -> Outcome {
+/// Runs a command to its end, as the folder's user; `end` is the signal that breaks it off.
+pub(crate) fn prepare(folder: &Folder, end: &str, command: &[String]) -> Outcome {
     let program = command.first().map_or("", String::as_str);
-    let mut kept = Kept::start(folder, "KILL", command)?;
+    let mut kept = Kept::start(folder, end, command)?;
     let failed = match kept.wait(PATIENCE)? {
         Some(status) if status.success() => return Ok(()),
         Some(status) => format!("failed with {status}"),

@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use sessile_test_servers::{MariaDb, Outcome, Postgres, Redis, RedisCluster, Server};
+use sessile_test_servers::{MariaDb, Postgres, Redis, RedisCluster, Server};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -35,12 +35,12 @@ impl Traces {
     }
 }
 
-/// Whether the server accepts a connection and then answers a connection's first bytes in time.
-fn answers(server: &Server, greeting: &[u8]) -> bool {
+/// A connection on which the server answered the first bytes in time.
+fn greeted(server: &Server, greeting: &[u8]) -> Option<TcpStream> {
     let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, server.port())).unwrap();
-    stream.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(1))).unwrap();
     stream.write_all(greeting).unwrap();
-    stream.read(&mut [0; 1]).is_ok_and(|count| count == 1)
+    stream.read(&mut [0; 1]).is_ok_and(|count| count == 1).then_some(stream)
 }
 
 fn refuses_connections(server: &Server) -> bool {
@@ -58,11 +58,11 @@ fn lives_and_ends<T: std::ops::Deref<Target = Server>>(
     write(&server);
     assert!(read(&server));
 
-    assert!(answers(&server, greeting));
+    assert!(greeted(&server, greeting).is_some());
     server.pause().unwrap();
-    assert!(!answers(&server, greeting));
+    assert!(greeted(&server, greeting).is_none());
     server.resume().unwrap();
-    assert!(answers(&server, greeting));
+    assert!(greeted(&server, greeting).is_some());
 
     server.restart().unwrap();
     assert_eq!(server.port(), port);
@@ -83,7 +83,7 @@ fn lives_and_ends<T: std::ops::Deref<Target = Server>>(
     assert!(read(&server), "what was acknowledged survives a kill");
 
     // A connection that somebody holds must not keep it.
-    let connection = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
+    let connection = greeted(&server, greeting).unwrap();
     let traces = Traces::of([&*server]);
     server.pause().unwrap();
     drop(server);
@@ -197,34 +197,15 @@ fn a_server_tells_nobody_without_its_password() {
     assert!(line.starts_with("-NOAUTH"), "{line}");
 }
 
-/// Not a test of its own: the program that the next one kills.
-#[test]
-#[ignore = "run by another test, which ends it"]
-fn hold_servers_until_killed() -> Outcome {
-    let (postgres, mariadb, redis) = (Postgres::start()?, MariaDb::start()?, Redis::start()?);
-    // A paused one cannot act on the signal that ends it.
-    postgres.pause()?;
-    for server in [&*postgres, &*mariadb, &*redis] {
-        println!("server {} {}", server.pid().unwrap(), server.folder().display());
-    }
-    println!("ready");
-    loop {
-        thread::park();
-    }
-}
-
 #[test]
 fn servers_end_with_the_program_that_started_them_however_it_ends() {
     for signal in ["INT", "KILL"] {
-        let mut program = Command::new(std::env::current_exe().unwrap())
-            .args(["--ignored", "--exact", "--nocapture", "hold_servers_until_killed"])
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let mut program =
+            Command::new(env!("CARGO_BIN_EXE_hold-servers")).stdout(Stdio::piped()).spawn().unwrap();
         let lines = BufReader::new(program.stdout.take().unwrap()).lines().map(Result::unwrap);
         let lines: Vec<String> = lines.take_while(|line| line != "ready").collect();
         let started = lines.iter().filter_map(|line| {
-            let (pid, folder) = line.split_once("server ")?.1.split_once(' ')?;
+            let (pid, folder) = line.split_once(' ')?;
             Some((pid.parse().unwrap(), Path::new(folder).to_owned()))
         });
         let traces = Traces(started.collect());
