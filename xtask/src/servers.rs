@@ -123,7 +123,7 @@ impl Servers {
             return Ok(());
         }
         step("ending the servers", || {
-            drop(self);
+            thread::scope(|scope| self.0.into_iter().for_each(|server| drop(scope.spawn(|| drop(server)))));
             Ok(())
         })
     }

@@ -155,6 +155,13 @@ impl RedisCluster {
     }
 }
 
+impl Drop for RedisCluster {
+    fn drop(&mut self) {
+        // At once: one after the other takes six times as long.
+        thread::scope(|scope| self.nodes.drain(..).for_each(|node| drop(scope.spawn(|| drop(node)))));
+    }
+}
+
 /// A line of `CLUSTER NODES`: `id ip:port@peers flags primary ping pong epoch link slot slot-slot …`.
 struct Member {
     port: u16,
