@@ -8,7 +8,6 @@ mod commit;
 mod credential;
 mod error;
 mod event;
-mod group;
 mod meta;
 mod plan;
 mod policy;
@@ -23,6 +22,7 @@ use std::task::Poll;
 use crate::record::{
     Clock, Random, RandomError, SessionId, SessionRecord, SessionToken, SystemClock, SystemRandom, Timestamp,
 };
+use crate::store::group::Group;
 use crate::store::{Grouping, Loaded, Outcome, SessionStore, StoreError, Write};
 
 pub use admin::{Description, NewSession, Selection};
@@ -38,7 +38,6 @@ pub use policy::{Lifetimes, Naming, Policy};
 pub use purge::{PurgeReport, PurgeSchedule, PurgeTask};
 
 use event::Listeners;
-use group::Group;
 use turns::Turns;
 
 /// The service: a store, a policy, a clock. Cheap to clone; all clones are the same service.

@@ -10,6 +10,9 @@
 #[cfg(feature = "conformance")]
 pub mod conformance;
 mod error;
+pub(crate) mod group;
+#[cfg(feature = "sqlite")]
+mod hex;
 mod list;
 mod memory;
 mod purge;

@@ -1,7 +1,11 @@
-//! The bounds of a purge.
+//! The bounds of a purge, and how a database keeps them: in chunks.
 
+#[cfg(feature = "sqlite")]
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+#[cfg(feature = "sqlite")]
+use super::StoreError;
 use crate::record::SessionId;
 
 /// How much one batch may do before others get their turn.
@@ -29,4 +33,76 @@ pub struct PurgeBatch {
     pub removed_foreign: u64,
     /// Whether there may be more to remove.
     pub more: bool,
+}
+
+/// Rows in one chunk of a purge at first and at least: what any disk deletes in a few milliseconds.
+#[cfg(feature = "sqlite")]
+const MIN_CHUNK: usize = 50;
+
+/// Rows in one chunk of a purge at most.
+#[cfg(feature = "sqlite")]
+const MAX_CHUNK: usize = 10_000;
+
+/// What one chunk of a purge has removed.
+#[cfg(feature = "sqlite")]
+pub(super) struct Chunk {
+    pub(super) removed: Vec<SessionId>,
+    pub(super) removed_foreign: u64,
+    /// How long it held up others.
+    pub(super) took: Duration,
+}
+
+/// Purges in chunks, so that other writes get their turn, and remembers what a chunk can take in its
+/// time.
+#[cfg(feature = "sqlite")]
+pub(super) struct Chunks(AtomicUsize);
+
+#[cfg(feature = "sqlite")]
+impl Chunks {
+    pub(super) fn new() -> Chunks {
+        Chunks(AtomicUsize::new(MIN_CHUNK))
+    }
+
+    /// `delete` removes so many rows at most; after `max_time` of that it is over.
+    pub(super) async fn purge<F>(
+        &self,
+        store: &'static str,
+        limits: PurgeLimits,
+        delete: impl Fn(usize) -> F,
+    ) -> Result<PurgeBatch, StoreError>
+    where
+        F: Future<Output = Result<Chunk, StoreError>>,
+    {
+        let mut batch = PurgeBatch::default();
+        let mut left = limits.max_rows.max(1);
+        let mut held = Duration::ZERO;
+        while left > 0 && held < limits.max_time.max(Duration::from_nanos(1)) {
+            let rows = self.0.load(Ordering::Relaxed).min(left);
+            let Chunk { removed: ids, removed_foreign, took } = match delete(rows).await {
+                Ok(chunk) => chunk,
+                // What is gone has to be told; the next call meets the error again.
+                Err(error) if !batch.removed.is_empty() => {
+                    tracing::warn!(store, %error, "a purge ended early");
+                    break;
+                }
+                Err(error) => return Err(error),
+            };
+            let removed = ids.len() + usize::try_from(removed_foreign).unwrap_or(usize::MAX);
+            batch.removed.extend(ids);
+            batch.removed_foreign += removed_foreign;
+            batch.more = removed >= rows;
+            if !batch.more {
+                break;
+            }
+            // Each write beside the purge waits for about one chunk: a part of the time, not all of it.
+            if took > limits.max_time / 2 {
+                self.0.store((rows / 2).max(MIN_CHUNK), Ordering::Relaxed);
+            } else if took < limits.max_time / 4 {
+                self.0.fetch_max((rows * 2).min(MAX_CHUNK), Ordering::Relaxed);
+            }
+            left = left.saturating_sub(removed);
+            held += took;
+        }
+        Ok(batch)
+    }
 }

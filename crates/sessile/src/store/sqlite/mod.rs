@@ -28,12 +28,12 @@ mod writer;
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use async_trait::async_trait;
 use rusqlite::Connection;
 
+use super::purge::{Chunk, Chunks};
 use super::{
     ListPage, ListQuery, Loaded, MalformedRow, Outcome, PurgeBatch, PurgeLimits, SessionStore, StoreError,
     StoreStats, Write,
@@ -52,12 +52,6 @@ use writer::Writer;
 /// A row as it was read: the record, or why it is none.
 type Read = Result<SessionRecord, MalformedRow>;
 
-/// Rows in one chunk of a purge at first and at least: what any disk deletes in a few milliseconds.
-const MIN_CHUNK: usize = 50;
-
-/// Rows in one chunk of a purge at most.
-const MAX_CHUNK: usize = 10_000;
-
 /// Keeps sessions in a SQLite database.
 ///
 /// Clones share the connections. When the last one is dropped, what is queued is still written, and
@@ -71,8 +65,7 @@ struct Inner {
     sql: Arc<Sql>,
     readers: Arc<Readers>,
     writer: Writer,
-    /// What a chunk of the last purge could take in its time.
-    chunk: AtomicUsize,
+    chunks: Chunks,
 }
 
 impl SqliteStore {
@@ -90,8 +83,8 @@ impl SqliteStore {
     }
 
     fn new(place: Arc<Place>, sql: Arc<Sql>, readers: Readers, writer: Writer) -> SqliteStore {
-        let (readers, chunk) = (Arc::new(readers), AtomicUsize::new(MIN_CHUNK));
-        SqliteStore(Arc::new(Inner { place, sql, readers, writer, chunk }))
+        let (readers, chunks) = (Arc::new(readers), Chunks::new());
+        SqliteStore(Arc::new(Inner { place, sql, readers, writer, chunks }))
     }
 
     fn sql(&self) -> Arc<Sql> {
@@ -113,19 +106,15 @@ impl SqliteStore {
         loaded
     }
 
-    /// Deletes one chunk on the writer: the ids, how many had none, and the time it took there.
-    async fn purge_chunk(
-        &self,
-        now: Timestamp,
-        rows: usize,
-    ) -> Result<(Vec<SessionId>, u64, Duration), StoreError> {
+    /// Deletes one chunk on the writer.
+    async fn purge_chunk(&self, now: Timestamp, rows: usize) -> Result<Chunk, StoreError> {
         let sql = self.sql();
         let delete = move |connection: &Connection| {
             let started = Instant::now();
             let mut statement = sql::prepare(connection, &sql.purge)?;
             let limit = i64::try_from(rows).unwrap_or(i64::MAX);
-            let (ids, foreign) = row::returned_ids(statement.query((Time::from(now), limit))?)?;
-            Ok((ids, foreign, started.elapsed()))
+            let (removed, removed_foreign) = row::returned_ids(statement.query((Time::from(now), limit))?)?;
+            Ok(Chunk { removed, removed_foreign, took: started.elapsed() })
         };
         self.0.writer.run("purge", delete).await
     }
@@ -261,37 +250,7 @@ impl SessionStore for SqliteStore {
     /// In chunks, so that other writes get their turn: after `max_time` on the writer it stops. Needs
     /// the index on `expires_at`; without it each chunk reads the whole table.
     async fn purge(&self, now: Timestamp, limits: PurgeLimits) -> Result<PurgeBatch, StoreError> {
-        let mut batch = PurgeBatch::default();
-        let mut left = limits.max_rows.max(1);
-        let mut held = Duration::ZERO;
-        while left > 0 && held < limits.max_time.max(Duration::from_nanos(1)) {
-            let rows = self.0.chunk.load(Ordering::Relaxed).min(left);
-            let (ids, foreign, took) = match self.purge_chunk(now, rows).await {
-                Ok(chunk) => chunk,
-                // What is gone has to be told; the next call meets the error again.
-                Err(error) if !batch.removed.is_empty() => {
-                    tracing::warn!(store = NAME, %error, "a purge ended early");
-                    break;
-                }
-                Err(error) => return Err(error),
-            };
-            let removed = ids.len() + usize::try_from(foreign).unwrap_or(usize::MAX);
-            batch.removed.extend(ids);
-            batch.removed_foreign += foreign;
-            batch.more = removed >= rows;
-            if !batch.more {
-                break;
-            }
-            // Each write beside the purge waits for about one chunk: a part of the time, not all of it.
-            if took > limits.max_time / 2 {
-                self.0.chunk.store((rows / 2).max(MIN_CHUNK), Ordering::Relaxed);
-            } else if took < limits.max_time / 4 {
-                self.0.chunk.fetch_max((rows * 2).min(MAX_CHUNK), Ordering::Relaxed);
-            }
-            left = left.saturating_sub(removed);
-            held += took;
-        }
-        Ok(batch)
+        self.0.chunks.purge(NAME, limits, |rows| self.purge_chunk(now, rows)).await
     }
 
     async fn stats(&self, now: Timestamp) -> Result<StoreStats, StoreError> {

@@ -5,6 +5,7 @@ use rusqlite::types::{ToSql, ToSqlOutput, Type, ValueRef};
 use rusqlite::{Row, Rows};
 
 use crate::record::{Columns, SessionId, SessionRecord, SqlText, StoredData, Timestamp, UserId};
+use crate::store::hex::{from_hex, hex};
 use crate::store::{Cursor, MalformedRow};
 
 /// A row in the order `id, user_id, data, created_at, expires_at, updated_at`.
@@ -102,10 +103,6 @@ fn shown(id: ValueRef<'_>) -> String {
     }
 }
 
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
 /// A primary key to go on after. Texts sort before BLOBs, so the kind is part of the place.
 pub(super) enum Place {
     Text(Vec<u8>),
@@ -147,13 +144,6 @@ impl Place {
             words.parse::<SessionId>().ok().map(|id| Place::Text(id.to_string().into_bytes()))
         }
     }
-}
-
-fn from_hex(digits: &str) -> Option<Vec<u8>> {
-    let (pairs, rest) = digits.as_bytes().as_chunks::<2>();
-    let digit = |digit: u8| char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok());
-    let pair = |pair: &[u8; 2]| Some(digit(pair[0])? << 4 | digit(pair[1])?);
-    if rest.is_empty() { pairs.iter().map(pair).collect() } else { None }
 }
 
 impl ToSql for Place {
