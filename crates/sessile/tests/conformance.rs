@@ -7,6 +7,10 @@ use std::sync::Arc;
 use sessile::store::SqliteStore;
 use sessile::store::{MemoryStore, SessionStore, conformance};
 
+#[cfg(feature = "postgres")]
+#[path = "support/postgres.rs"]
+mod postgres_server;
+
 mod memory {
     use super::*;
 
@@ -56,6 +60,30 @@ mod sqlite_file {
         let store = SqliteStore::open(folder.path().join("sessions.db")).await.unwrap();
         store.init().await.unwrap();
         FOLDERS.with_borrow_mut(|folders| folders.push(folder));
+        Arc::new(store)
+    }
+
+    sessile::conformance_tests!(fresh);
+}
+
+#[cfg(feature = "postgres")]
+mod postgres {
+    use std::cell::RefCell;
+
+    use sessile::store::PostgresStore;
+
+    use super::postgres_server::Schema;
+    use super::*;
+
+    thread_local! {
+        /// Dropped when the thread of the test ends.
+        static SCHEMAS: RefCell<Vec<Schema>> = const { RefCell::new(Vec::new()) };
+    }
+
+    async fn fresh() -> Arc<dyn SessionStore> {
+        let schema = Schema::new().await;
+        let store = schema.store(PostgresStore::options()).await;
+        SCHEMAS.with_borrow_mut(|schemas| schemas.push(schema));
         Arc::new(store)
     }
 

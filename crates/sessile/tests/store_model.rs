@@ -12,6 +12,10 @@ use sessile::store::{
     Write,
 };
 
+#[cfg(feature = "postgres")]
+#[path = "support/postgres.rs"]
+mod postgres_server;
+
 /// What a program asks of a store.
 #[derive(Debug, Clone)]
 enum Step {
@@ -259,6 +263,21 @@ proptest! {
         runtime().block_on(async {
             let store = sessile::store::SqliteStore::options().open_in_memory().await.unwrap();
             store.init().await.unwrap();
+            agrees(&store, steps).await
+        })?;
+    }
+}
+
+#[cfg(feature = "postgres")]
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 40, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// [R12] [E14] [E19] [G01] [G02]
+    #[test]
+    fn postgres_agrees_with_the_model(steps in prop::collection::vec(steps(), 1..60)) {
+        runtime().block_on(async {
+            let schema = postgres_server::Schema::new().await;
+            let store = schema.store(sessile::store::PostgresStore::options()).await;
             agrees(&store, steps).await
         })?;
     }

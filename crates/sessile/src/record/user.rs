@@ -48,7 +48,10 @@ impl UserId {
     }
 
     /// What a row holds, which somebody else may have written: taken as it is.
-    #[cfg_attr(not(feature = "sqlite"), allow(dead_code, reason = "for the stores that read a table"))]
+    #[cfg_attr(
+        not(any(feature = "sqlite", feature = "postgres")),
+        allow(dead_code, reason = "for the stores that read a table")
+    )]
     pub(crate) fn stored(text: &str) -> UserId {
         UserId(text.into())
     }

@@ -11,14 +11,18 @@
 pub mod conformance;
 mod error;
 pub(crate) mod group;
-#[cfg(feature = "sqlite")]
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
 mod hex;
 mod list;
 mod memory;
+#[cfg(feature = "postgres")]
+pub mod postgres;
 mod purge;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
 mod url;
+#[cfg(feature = "postgres")]
+mod wave;
 mod write;
 
 use std::sync::Arc;
@@ -30,6 +34,8 @@ use crate::record::{SessionId, SessionRecord, Timestamp, UserId};
 pub use error::{MalformedRow, StoreError};
 pub use list::{Cursor, ListPage, ListQuery, Liveness, StoreStats};
 pub use memory::MemoryStore;
+#[cfg(feature = "postgres")]
+pub use postgres::PostgresStore;
 pub use purge::{PurgeBatch, PurgeLimits};
 #[cfg(feature = "sqlite")]
 pub use sqlite::SqliteStore;

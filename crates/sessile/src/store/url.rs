@@ -7,9 +7,12 @@ use std::sync::Arc;
 
 use super::{SessionStore, StoreError};
 
-/// Which store, and where: `sqlite:PATH`, `sqlite::memory:` or `memory:`.
+/// Which store, and where: `sqlite:PATH`, `sqlite::memory:`, `memory:` or
+/// `postgres://user:password@host/database`.
 ///
-/// `?table=NAME` after a SQLite path names another table than `sessions`.
+/// `?table=NAME` names another table than `sessions`. A password is never shown, neither by `Display`
+/// nor by `Debug`: what is displayed has to be given the password anew, by the environment or
+/// otherwise.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoreUrl {
     place: Place,
@@ -21,6 +24,8 @@ enum Place {
     Memory,
     SqliteMemory,
     SqliteFile(PathBuf),
+    #[cfg(feature = "postgres")]
+    Postgres(Box<super::postgres::Address>),
 }
 
 /// The text names no store.
@@ -28,7 +33,9 @@ enum Place {
 #[non_exhaustive]
 pub enum StoreUrlError {
     /// No such kind of store.
-    #[error("unknown store {scheme:?}: expected sqlite:PATH, sqlite::memory: or memory:")]
+    #[error(
+        "unknown store {scheme:?}: expected sqlite:PATH, sqlite::memory:, memory: or postgres://HOST/DATABASE"
+    )]
     UnknownScheme {
         /// What stood before the colon.
         scheme: String,
@@ -43,10 +50,18 @@ pub enum StoreUrlError {
     #[error("no path in the store URL: expected sqlite:PATH, for example sqlite:sessile.db")]
     NoPath,
     /// An option that does not exist.
-    #[error("unknown option {option:?} in the store URL: expected ?table=NAME")]
+    #[error("unknown option {option:?} in the store URL: expected for example ?table=NAME")]
     UnknownOption {
         /// The option.
         option: String,
+    },
+    /// The rest of the URL cannot be read.
+    #[error("the {store} store URL cannot be read: {problem}")]
+    Invalid {
+        /// The kind of store.
+        store: &'static str,
+        /// What is wrong, without the URL, for there may be a password in it.
+        problem: String,
     },
 }
 
@@ -75,6 +90,8 @@ impl StoreUrl {
             Place::SqliteMemory | Place::SqliteFile(_) => {
                 super::SqliteStore::options().table(&self.table).schema()
             }
+            #[cfg(feature = "postgres")]
+            Place::Postgres(address) => super::PostgresStore::options().text(address),
             _ => String::new(),
         }
     }
@@ -97,6 +114,10 @@ impl StoreUrl {
                 let options = super::SqliteStore::options().table(&self.table).create(create);
                 Ok(Arc::new(options.open(path).await?))
             }
+            #[cfg(feature = "postgres")]
+            Place::Postgres(address) => {
+                Ok(Arc::new(super::PostgresStore::options().connect_to(address).await?))
+            }
             #[cfg(not(feature = "sqlite"))]
             Place::SqliteMemory | Place::SqliteFile(_) => Err(StoreError::Unavailable {
                 store: "sqlite",
@@ -116,6 +137,9 @@ impl FromStr for StoreUrl {
     type Err = StoreUrlError;
 
     fn from_str(text: &str) -> Result<StoreUrl, StoreUrlError> {
+        if let "postgres" | "postgresql" = text.split(':').next().unwrap_or_default() {
+            return postgres(text);
+        }
         let (address, options) = text.split_once('?').unwrap_or((text, ""));
         let mut table = "sessions".to_owned();
         for option in options.split('&').filter(|option| !option.is_empty()) {
@@ -136,12 +160,26 @@ impl FromStr for StoreUrl {
     }
 }
 
+#[cfg(feature = "postgres")]
+fn postgres(text: &str) -> Result<StoreUrl, StoreUrlError> {
+    let address = super::postgres::Address::parse(text)?;
+    let table = address.table.clone().unwrap_or_else(|| "sessions".to_owned());
+    Ok(StoreUrl { place: Place::Postgres(Box::new(address)), table })
+}
+
+#[cfg(not(feature = "postgres"))]
+fn postgres(_: &str) -> Result<StoreUrl, StoreUrlError> {
+    Err(StoreUrlError::NotBuilt { feature: "postgres" })
+}
+
 impl fmt::Display for StoreUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.place {
             Place::Memory => f.write_str("memory:"),
             Place::SqliteMemory => f.write_str("sqlite::memory:"),
             Place::SqliteFile(path) => write!(f, "sqlite:{}", path.display()),
+            #[cfg(feature = "postgres")]
+            Place::Postgres(address) => return address.fmt(f),
         }?;
         if self.table == "sessions" { Ok(()) } else { write!(f, "?table={}", self.table) }
     }
@@ -150,6 +188,30 @@ impl fmt::Display for StoreUrl {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[cfg(feature = "postgres")]
+    #[test]
+    fn the_schema_of_a_server_needs_no_server() {
+        let url: StoreUrl = "postgres://h/d?table=web&schema=s".parse().unwrap();
+        assert!(url.schema().starts_with("CREATE TABLE IF NOT EXISTS \"s\".\"web\" ("));
+    }
+
+    #[cfg(feature = "postgres")]
+    #[test]
+    fn a_postgres_url_keeps_its_password_to_itself() {
+        let text = "postgresql://ada:hunter2@db.example:5433/shop?table=web&schema=s";
+        let url: StoreUrl = text.parse().unwrap();
+        let shown = "postgres://ada@db.example:5433/shop?table=web&schema=s";
+        assert_eq!((url.to_string().as_str(), url.table()), (shown, "web"));
+        assert!(!format!("{url:?}").contains("hunter2"));
+    }
+
+    #[cfg(not(feature = "postgres"))]
+    #[test]
+    fn a_store_that_is_not_built_in_is_named() {
+        let error = "postgres://ada:hunter2@h/d".parse::<StoreUrl>().unwrap_err();
+        assert_eq!(error, StoreUrlError::NotBuilt { feature: "postgres" });
+    }
 
     #[test]
     fn reads_what_it_writes() {

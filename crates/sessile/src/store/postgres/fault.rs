@@ -1,0 +1,247 @@
+//! What PostgreSQL and the way to it report, as the store's errors: what is wrong, where, and what
+//! would be right. Never what a row holds: the server's own details (`Failing row contains …`) are left
+//! out, and so is the password.
+
+use std::error::Error;
+use std::fmt;
+use std::io;
+use std::time::Duration;
+
+use tokio_postgres::error::{DbError, Severity, SqlState};
+
+use crate::store::StoreError;
+
+pub(super) const NAME: &str = "postgres";
+
+/// Which database and which table: what a message about it has to name.
+#[derive(Debug)]
+pub(super) struct Place {
+    /// `host:port/database`.
+    pub(super) server: String,
+    /// The store URL without its password.
+    pub(super) url: String,
+    /// With its schema, where one was named.
+    pub(super) table: String,
+    /// How long an answer may take.
+    pub(super) timeout: Duration,
+    /// How long a write waits for a row that somebody else has locked.
+    pub(super) lock_wait: Duration,
+}
+
+/// What went wrong. It can be told to many callers, which an error cannot.
+#[derive(Debug, Clone)]
+pub(super) enum Fault {
+    /// There is no connection, and nothing was sent.
+    Away(String),
+    /// The connection broke with the answer outstanding.
+    Cut(String),
+    /// No answer in time.
+    Slow,
+    /// The server refused.
+    Refused(Refusal),
+    /// Anything else, such as an answer that makes no sense.
+    Other(String),
+}
+
+/// The server's own words, without its details.
+#[derive(Debug, Clone)]
+pub(super) struct Refusal {
+    pub(super) code: SqlState,
+    message: String,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} (SQLSTATE {})", self.message, self.code.code())
+    }
+}
+
+impl Error for Refusal {}
+
+impl From<tokio_postgres::Error> for Fault {
+    fn from(error: tokio_postgres::Error) -> Fault {
+        if let Some(said) = error.as_db_error() {
+            let message = said.message().to_owned();
+            return match ends_the_connection(said) {
+                true => Fault::Cut(message),
+                false => Fault::Refused(Refusal { code: said.code().clone(), message }),
+            };
+        }
+        let words = words(&error);
+        if error.is_closed() || error.source().is_some_and(|source| source.is::<io::Error>()) {
+            return Fault::Cut(words);
+        }
+        Fault::Other(words)
+    }
+}
+
+fn ends_the_connection(said: &DbError) -> bool {
+    matches!(said.parsed_severity(), Some(Severity::Fatal | Severity::Panic))
+        || said.code().code().starts_with("08")
+        // A standby that was a primary: another connection may find the new one.
+        || *said.code() == SqlState::READ_ONLY_SQL_TRANSACTION
+}
+
+/// An error with its causes, in one line.
+pub(super) fn words(error: &dyn Error) -> String {
+    let mut words = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        words = format!("{words}: {error}");
+        cause = error.source();
+    }
+    words
+}
+
+impl Fault {
+    /// Whether the database undid the write for the sake of others: it may be tried again at once.
+    pub(super) fn is_collision(&self) -> bool {
+        self.is(&[SqlState::T_R_SERIALIZATION_FAILURE, SqlState::T_R_DEADLOCK_DETECTED])
+    }
+
+    /// Whether somebody else held the lock for too long.
+    pub(super) fn is_locked(&self) -> bool {
+        self.is(&[SqlState::LOCK_NOT_AVAILABLE])
+    }
+
+    /// Whether a row with that id is there already.
+    pub(super) fn is_taken(&self) -> bool {
+        self.is(&[SqlState::UNIQUE_VIOLATION])
+    }
+
+    /// Whether a prepared statement is no longer what it was: nothing was done, and preparing it again
+    /// helps.
+    pub(super) fn is_stale(&self) -> bool {
+        match self {
+            // "cached plan must not change result type"
+            Fault::Refused(Refusal { code, message }) if *code == SqlState::FEATURE_NOT_SUPPORTED => {
+                message.contains("cached plan")
+            }
+            _ => self.is(&[SqlState::INVALID_SQL_STATEMENT_NAME]),
+        }
+    }
+
+    /// Whether the way to the server is what failed, so that nothing can be known of the statement.
+    pub(super) fn is_outage(&self) -> bool {
+        matches!(self, Fault::Away(_) | Fault::Cut(_) | Fault::Slow)
+    }
+
+    fn is(&self, codes: &[SqlState]) -> bool {
+        matches!(self, Fault::Refused(refusal) if codes.contains(&refusal.code))
+    }
+}
+
+impl Place {
+    /// The error for what happened while the store was to `action`.
+    pub(super) fn error(&self, action: &str, fault: Fault) -> StoreError {
+        match fault {
+            Fault::Away(why) => unavailable(format!("no connection to {}: {why}", self.server)),
+            Fault::Cut(why) => unavailable(format!(
+                "the connection to {} broke in the middle, a write may be made or not: {why}",
+                self.server
+            )),
+            Fault::Slow => StoreError::Timeout { store: NAME, after: self.timeout },
+            Fault::Other(what) => backend(action, what),
+            Fault::Refused(refusal) => self.refused(action, refusal),
+        }
+    }
+
+    fn refused(&self, action: &str, refusal: Refusal) -> StoreError {
+        let code = &refusal.code;
+        if *code == SqlState::UNDEFINED_TABLE || *code == SqlState::INVALID_SCHEMA_NAME {
+            return self.no_table();
+        }
+        if *code == SqlState::UNDEFINED_COLUMN {
+            // `column "x" of relation "t" does not exist`, `column t.x does not exist`
+            let quoted = refusal.message.split('"').nth(1);
+            let bare = refusal.message.split(' ').nth(1).and_then(|name| name.rsplit('.').next());
+            return self.no_column(quoted.or(bare).unwrap_or("?"));
+        }
+        if *code == SqlState::INVALID_COLUMN_REFERENCE {
+            return self.id_not_unique();
+        }
+        if *code == SqlState::INSUFFICIENT_PRIVILEGE {
+            return self.no_right(refusal.message);
+        }
+        if *code == SqlState::LOCK_NOT_AVAILABLE {
+            let waited = self.lock_wait.as_millis();
+            return unavailable(format!("the row is locked by another transaction, waited {waited} ms"));
+        }
+        if *code == SqlState::DISK_FULL {
+            let reason = format!("no room on the disk of {}: free some", self.server);
+            return StoreError::Full { store: NAME, reason, source: Some(refusal.into()) };
+        }
+        match &code.code()[..2] {
+            // Insufficient resources; operator intervention; collisions that would not end.
+            "53" | "57" | "40" => StoreError::Unavailable {
+                store: NAME,
+                reason: format!("{}: {}", self.server, refusal.message),
+                source: Some(refusal.into()),
+            },
+            _ => backend(action, refusal),
+        }
+    }
+
+    pub(super) fn no_table(&self) -> StoreError {
+        StoreError::Schema {
+            problem: format!("no table {} in {}", self.table, self.server),
+            remedy: format!("run `sessile init --store {}`, or call `init()`", self.shell_url()),
+        }
+    }
+
+    pub(super) fn no_column(&self, column: &str) -> StoreError {
+        StoreError::Schema {
+            problem: format!("no column {column:?} in the table {} in {}", self.table, self.server),
+            remedy: "add it, or name another table: the columns are id, user_id, data, created_at, \
+                expires_at and updated_at"
+                .to_owned(),
+        }
+    }
+
+    pub(super) fn wrong_column(&self, column: &str, is: &str, wanted: &str) -> StoreError {
+        StoreError::Schema {
+            problem: format!(
+                "the column {column:?} of the table {} in {} is of type {is}",
+                self.table, self.server
+            ),
+            remedy: format!("make it {wanted}"),
+        }
+    }
+
+    pub(super) fn id_not_unique(&self) -> StoreError {
+        StoreError::Schema {
+            problem: format!(
+                "the column \"id\" of the table {} in {} is neither primary key nor unique",
+                self.table, self.server
+            ),
+            remedy: "make a unique index on it".to_owned(),
+        }
+    }
+
+    pub(super) fn no_right(&self, problem: String) -> StoreError {
+        StoreError::Schema {
+            problem: format!("{problem} in {}", self.server),
+            remedy: format!(
+                "as its owner: GRANT SELECT, INSERT, UPDATE, DELETE ON {} TO the user of the URL",
+                self.table
+            ),
+        }
+    }
+
+    /// The URL to type into a shell.
+    fn shell_url(&self) -> String {
+        let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:@%,=".contains(c);
+        match self.url.chars().all(plain) {
+            true => self.url.clone(),
+            false => format!("'{}'", self.url.replace('\'', r"'\''")),
+        }
+    }
+}
+
+pub(super) fn unavailable(reason: impl Into<String>) -> StoreError {
+    StoreError::Unavailable { store: NAME, reason: reason.into(), source: None }
+}
+
+pub(super) fn backend(action: &str, source: impl Into<Box<dyn Error + Send + Sync>>) -> StoreError {
+    StoreError::Backend { store: NAME, action: action.to_owned(), source: source.into() }
+}

@@ -1,0 +1,432 @@
+//! One connection, kept alive: never checked out, requests pipeline on it.
+//!
+//! A task of its own holds it. When it breaks the task connects again, at once, and then with growing
+//! pauses and jitter; meanwhile a caller is told so within a bounded time. A statement that was cut off
+//! is never sent again from here: only its caller knows whether that is safe.
+
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use tokio::sync::{Notify, RwLock, watch};
+use tokio_postgres::types::{ToSql, Type};
+use tokio_postgres::{Client, NoTls, Row, Statement};
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+use super::fault::{Fault, Place};
+use super::sql::{self, Kept, Sql};
+
+/// The pause after the first attempt that failed; it doubles.
+const PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// A connection that lived shorter than this is a failed attempt.
+const SETTLED: Duration = Duration::from_secs(1);
+
+type Answer = Result<Vec<Row>, Fault>;
+/// Drives the connection; ends when it does.
+type Wire = Pin<Box<dyn Future<Output = Result<(), tokio_postgres::Error>> + Send>>;
+/// A statement on its way, or about to be: its first poll queues it.
+type Request<'a> = Pin<Box<dyn Future<Output = Result<Vec<Row>, tokio_postgres::Error>> + Send + 'a>>;
+pub(super) type Parameter<'a> = &'a (dyn ToSql + Sync);
+
+/// How to connect, for all links of a store.
+pub(super) struct Dialler {
+    pub(super) config: tokio_postgres::Config,
+    pub(super) tls: Option<MakeRustlsConnect>,
+    pub(super) place: Arc<Place>,
+    pub(super) sql: Arc<Sql>,
+}
+
+/// What a link is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Duty {
+    /// Lookups by primary key.
+    Loads,
+    /// Grouped writes; waits for a locked row no longer than this.
+    Writes(Duration),
+    /// Writes that wait for a locked row; connected when first needed.
+    Patience(Duration),
+    /// Statements on many rows.
+    Surveys,
+}
+
+/// A connection, ready for use.
+pub(super) struct Session {
+    client: Client,
+    kept: [RwLock<Option<Statement>>; Kept::COUNT],
+    /// Held while requests that belong together are queued.
+    turn: Mutex<()>,
+    broken: Notify,
+    place: Arc<Place>,
+    sql: Arc<Sql>,
+}
+
+#[derive(Clone)]
+enum State {
+    /// Nobody has asked for it.
+    Asleep,
+    /// The first attempt is being made.
+    Dialling,
+    Up(Arc<Session>),
+    /// Attempts fail, and are made again and again.
+    Down(Fault),
+}
+
+/// A connection that comes back.
+pub(super) struct Link {
+    state: watch::Receiver<State>,
+    wake: Arc<Notify>,
+    timeout: Duration,
+}
+
+impl Link {
+    /// Starts the task, which ends with the link.
+    pub(super) fn start(dialler: &Arc<Dialler>, duty: Duty) -> Link {
+        let asleep = matches!(duty, Duty::Patience(_));
+        let (tell, state) = watch::channel(if asleep { State::Asleep } else { State::Dialling });
+        let wake = Arc::new(Notify::new());
+        tokio::spawn(keep(Arc::clone(dialler), duty, tell, Arc::clone(&wake)));
+        Link { state, wake, timeout: dialler.place.timeout }
+    }
+
+    /// The connection; at once when it stands or when attempts fail, otherwise as soon as the first
+    /// attempt is over.
+    pub(super) async fn session(&self) -> Result<Arc<Session>, Fault> {
+        if let State::Up(session) = &*self.state.borrow()
+            && !session.client.is_closed()
+        {
+            return Ok(Arc::clone(session));
+        }
+        self.wake.notify_one();
+        let mut state = self.state.clone();
+        let known = async {
+            loop {
+                match &*state.borrow_and_update() {
+                    State::Up(session) if !session.client.is_closed() => return Ok(Arc::clone(session)),
+                    State::Down(fault) => return Err(fault.clone()),
+                    State::Up(_) | State::Asleep | State::Dialling => {}
+                }
+                if state.changed().await.is_err() {
+                    return Err(Fault::Away("the runtime that it lived in has ended".to_owned()));
+                }
+            }
+        };
+        tokio::time::timeout(self.timeout, known)
+            .await
+            .unwrap_or_else(|_| Err(Fault::Away("it cannot be made in time".to_owned())))
+    }
+
+    /// Runs a statement that the connection keeps prepared.
+    pub(super) async fn run(&self, statement: Kept, parameters: &[Parameter<'_>]) -> Answer {
+        self.session().await?.run(statement, parameters).await
+    }
+
+    /// Runs a statement once, planned for these very values. No answer is too late for it, unless the
+    /// connection breaks.
+    pub(super) async fn survey(&self, statement: &str, parameters: &[(Parameter<'_>, Type)]) -> Answer {
+        let session = self.session().await?;
+        session.log(statement);
+        Ok(session.client.query_typed(statement, parameters).await?)
+    }
+
+    /// Runs statements in one transaction, all of them or none.
+    pub(super) async fn batch(&self, statements: &str) -> Result<(), Fault> {
+        let session = self.session().await?;
+        session.log(statements);
+        // Several statements in one message of the simple protocol are one transaction.
+        Ok(session.client.batch_execute(statements).await?)
+    }
+}
+
+impl Session {
+    /// Runs one statement in a transaction of its own. One round trip, one more when it is not prepared
+    /// yet.
+    pub(super) async fn run(&self, statement: Kept, parameters: &[Parameter<'_>]) -> Answer {
+        match self.once(statement, parameters).await {
+            // The server has forgotten it (DISCARD, a pooler) or the table has changed.
+            Err(fault) if fault.is_stale() => {
+                self.forget().await;
+                self.once(statement, parameters).await
+            }
+            answer => answer,
+        }
+    }
+
+    async fn once(&self, statement: Kept, parameters: &[Parameter<'_>]) -> Answer {
+        let answer = async {
+            let prepared = self.prepared(statement).await?;
+            self.log(self.sql.kept(statement));
+            Ok(self.client.query(&prepared, parameters).await?)
+        };
+        self.in_time(answer).await
+    }
+
+    /// Runs these between BEGIN and COMMIT, all in one round trip: nothing waits for an answer, and
+    /// nobody else's statement comes in between. An error means that none was made, or that the
+    /// connection broke.
+    pub(super) async fn transaction(
+        &self,
+        statements: &[(Kept, Vec<Parameter<'_>>)],
+    ) -> Result<Vec<Vec<Row>>, Fault> {
+        let all = async {
+            let prepared = self.all_prepared(statements).await?;
+            let mut requests = Vec::with_capacity(statements.len() + 2);
+            requests.push(self.bare("BEGIN"));
+            requests.extend(self.requests(&prepared, statements));
+            requests.push(self.bare("COMMIT"));
+            // The first fault is the cause of the others.
+            let mut rows = self.together(requests).await.into_iter().collect::<Result<Vec<_>, _>>()?;
+            rows.pop();
+            rows.remove(0);
+            Ok(rows)
+        };
+        self.in_time(all).await
+    }
+
+    /// Runs the same for each of these, each in a transaction of its own, all in one round trip.
+    pub(super) async fn each(&self, statements: &[(Kept, Vec<Parameter<'_>>)]) -> Vec<Answer> {
+        let all = async {
+            let prepared = self.all_prepared(statements).await?;
+            Ok(self.together(self.requests(&prepared, statements).collect()).await)
+        };
+        match self.in_time(all).await {
+            Ok(answers) => answers.into_iter().map(|answer| Ok(answer?)).collect(),
+            Err(fault) => statements.iter().map(|_| Err(fault.clone())).collect(),
+        }
+    }
+
+    /// Not prepared, so that it cannot be forgotten: without its BEGIN a transaction would be none.
+    fn bare<'a>(&'a self, statement: &'static str) -> Request<'a> {
+        self.log(statement);
+        Box::pin(async move { self.client.batch_execute(statement).await.map(|()| Vec::new()) })
+    }
+
+    fn requests<'a>(
+        &'a self,
+        prepared: &'a [Statement],
+        statements: &'a [(Kept, Vec<Parameter<'_>>)],
+    ) -> impl Iterator<Item = Request<'a>> {
+        prepared.iter().zip(statements).map(|(prepared, (statement, parameters))| {
+            self.log(self.sql.kept(*statement));
+            Box::pin(self.client.query(prepared, parameters)) as Request<'a>
+        })
+    }
+
+    /// Queues all requests in their order before anybody else's, then waits for the answers.
+    async fn together(&self, requests: Vec<Request<'_>>) -> Vec<Result<Vec<Row>, tokio_postgres::Error>> {
+        let mut requests: Vec<_> = requests.into_iter().map(|request| (request, None)).collect();
+        let mut queued = false;
+        poll_fn(|context| {
+            let turn = (!queued).then(|| self.turn.lock());
+            let mut all = true;
+            for (request, answer) in requests.iter_mut().filter(|(_, answer)| answer.is_none()) {
+                match request.as_mut().poll(context) {
+                    Poll::Ready(ready) => *answer = Some(ready),
+                    Poll::Pending => all = false,
+                }
+            }
+            queued = true;
+            drop(turn);
+            if all { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+        requests.into_iter().filter_map(|(_, answer)| answer).collect()
+    }
+
+    async fn prepared(&self, statement: Kept) -> Result<Statement, Fault> {
+        let kept = &self.kept[statement as usize];
+        if let Some(prepared) = &*kept.read().await {
+            return Ok(prepared.clone());
+        }
+        let mut kept = kept.write().await;
+        if let Some(prepared) = &*kept {
+            return Ok(prepared.clone());
+        }
+        let prepared = self.client.prepare(self.sql.kept(statement)).await?;
+        Ok(kept.insert(prepared).clone())
+    }
+
+    async fn all_prepared(&self, statements: &[(Kept, Vec<Parameter<'_>>)]) -> Result<Vec<Statement>, Fault> {
+        let mut prepared = Vec::with_capacity(statements.len());
+        for (statement, _) in statements {
+            prepared.push(self.prepared(*statement).await?);
+        }
+        Ok(prepared)
+    }
+
+    /// Prepares everything anew when it is next needed.
+    pub(super) async fn forget(&self) {
+        for kept in &self.kept {
+            *kept.write().await = None;
+        }
+    }
+
+    /// A connection from which no answer comes is not worth waiting for: it is given up, and another
+    /// one made.
+    async fn in_time<T>(&self, answer: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
+        tokio::time::timeout(self.place.timeout, answer).await.unwrap_or_else(|_| {
+            self.broken.notify_one();
+            Err(Fault::Slow)
+        })
+    }
+
+    /// The SQL log: target `sessile::sql`, one event per statement, without values.
+    fn log(&self, statement: &str) {
+        tracing::trace!(target: "sessile::sql", statement, database = &*self.place.server);
+    }
+}
+
+/// Connects, and connects again, until the link is gone.
+async fn keep(dialler: Arc<Dialler>, duty: Duty, tell: watch::Sender<State>, wake: Arc<Notify>) {
+    if matches!(*tell.borrow(), State::Asleep) {
+        tokio::select! {
+            () = wake.notified() => {}
+            () = tell.closed() => return,
+        }
+        tell.send_replace(State::Dialling);
+    }
+    let mut failures = 0;
+    loop {
+        let dialled = tokio::select! {
+            dialled = dialler.dial(duty) => dialled,
+            () = tell.closed() => return,
+        };
+        match dialled {
+            Ok((session, mut wire)) => {
+                let session = Arc::new(session);
+                let since = Instant::now();
+                if failures > 0 {
+                    tracing::info!(server = %dialler.place.server, ?duty, "connected again");
+                }
+                tell.send_replace(State::Up(Arc::clone(&session)));
+                tokio::select! {
+                    end = &mut wire => {
+                        let why = end.err().map(Fault::from);
+                        tracing::warn!(server = %dialler.place.server, ?duty, ?why, "a connection broke");
+                    }
+                    () = session.broken.notified() => {
+                        tracing::warn!(server = %dialler.place.server, ?duty, "a connection gave no answer");
+                    }
+                    () = tell.closed() => {
+                        // What is queued is still sent, then the server is told goodbye.
+                        drop((session, tell));
+                        let _ = tokio::time::timeout(dialler.place.timeout, wire).await;
+                        return;
+                    }
+                }
+                tell.send_replace(State::Dialling);
+                failures = if since.elapsed() < SETTLED { failures + 1 } else { 0 };
+            }
+            Err(fault) => {
+                if failures == 0 {
+                    tracing::warn!(server = %dialler.place.server, ?duty, ?fault, "no connection");
+                }
+                failures += 1;
+                tell.send_replace(State::Down(fault));
+            }
+        }
+        if failures > 0 {
+            tokio::select! {
+                () = tokio::time::sleep(pause(failures)) => {}
+                () = tell.closed() => return,
+            }
+        }
+    }
+}
+
+/// Doubling, and never the same for two processes that lost one server.
+fn pause(failures: u32) -> Duration {
+    let full = LONGEST_PAUSE.min(PAUSE * 2u32.saturating_pow(failures.min(16) - 1));
+    // Jitter need not be secret: without the generator there is none.
+    let part = getrandom::u32().unwrap_or(u32::MAX);
+    full.mul_f64(0.5 + f64::from(part) / f64::from(u32::MAX) / 2.0)
+}
+
+impl Dialler {
+    /// One attempt, with everything the connection is set to.
+    async fn dial(&self, duty: Duty) -> Result<(Session, Wire), Fault> {
+        let limit = self.config.get_connect_timeout().copied().unwrap_or(self.place.timeout);
+        let attempt = async {
+            let (client, mut wire) = match &self.tls {
+                None => wired(self.config.connect(NoTls).await),
+                Some(tls) => wired(self.config.connect(tls.clone()).await),
+            }?;
+            let (names, settings): (Vec<&str>, Vec<String>) = settings(duty).into_iter().unzip();
+            let values: [(Parameter<'_>, Type); 2] =
+                [(&names, Type::TEXT_ARRAY), (&settings, Type::TEXT_ARRAY)];
+            tokio::select! {
+                set = client.query_typed(sql::SET, &values) => set?,
+                end = &mut wire => return Err(end.err().map_or_else(
+                    || Fault::Away("the server hung up".to_owned()),
+                    Fault::from,
+                )),
+            };
+            Ok((client, wire))
+        };
+        // Several hosts are tried one after the other.
+        let hosts = u32::try_from(self.config.get_hosts().len().max(1)).unwrap_or(u32::MAX);
+        let dialled = tokio::time::timeout(limit.saturating_mul(hosts), attempt).await;
+        match dialled {
+            Ok(Ok((client, wire))) => Ok((self.session(client), wire)),
+            Ok(Err(Fault::Refused(refusal))) => Err(Fault::Refused(refusal)),
+            Ok(Err(Fault::Cut(why) | Fault::Other(why) | Fault::Away(why))) => Err(Fault::Away(why)),
+            Ok(Err(Fault::Slow)) | Err(_) => {
+                Err(Fault::Away(format!("no answer within {} ms", limit.as_millis())))
+            }
+        }
+    }
+
+    fn session(&self, client: Client) -> Session {
+        Session {
+            client,
+            kept: [const { RwLock::const_new(None) }; Kept::COUNT],
+            turn: Mutex::new(()),
+            broken: Notify::new(),
+            place: Arc::clone(&self.place),
+            sql: Arc::clone(&self.sql),
+        }
+    }
+}
+
+fn wired<S, T>(
+    connected: Result<(Client, tokio_postgres::Connection<S, T>), tokio_postgres::Error>,
+) -> Result<(Client, Wire), Fault>
+where
+    S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
+    T: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
+{
+    let (client, connection) = connected?;
+    Ok((client, Box::pin(connection)))
+}
+
+fn settings(duty: Duty) -> Vec<(&'static str, String)> {
+    let (looks_up, lock_timeout) = match duty {
+        Duty::Loads => (true, None),
+        Duty::Writes(wait) | Duty::Patience(wait) => (true, Some(wait)),
+        Duty::Surveys => (false, None),
+    };
+    let looks_up = if looks_up { sql::KEY_LOOKUP_SETTINGS } else { &[] };
+    let mut settings: Vec<_> =
+        sql::SETTINGS.iter().chain(looks_up).map(|(name, setting)| (*name, (*setting).to_owned())).collect();
+    if let Some(wait) = lock_timeout {
+        settings.push(("lock_timeout", format!("{}ms", wait.as_millis().max(1))));
+    }
+    settings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_grow_to_a_bound_and_differ() {
+        assert!((1..100).all(|failures| pause(failures) <= LONGEST_PAUSE));
+        assert!(pause(1) >= PAUSE / 2 && pause(1) <= PAUSE);
+        assert!(pause(90) >= LONGEST_PAUSE / 2);
+        let some: Vec<_> = (0..20).map(|_| pause(8)).collect();
+        assert!(some.iter().any(|pause| *pause != some[0]));
+    }
+}

@@ -1,0 +1,307 @@
+//! Sessions in PostgreSQL, for many processes on many machines.
+//!
+//! Statements: `load` and `load_many` 1 for all ids; `apply` 1; `apply_many` 1 for each kind of write
+//! (insert, update, touch, rotate, delete) and, for several, BEGIN and COMMIT around them; `list`,
+//! `delete_user`, `stats`, `check` and `clock` 1; `purge` 1 per chunk; `init` 4 in a transaction.
+//!
+//! Round trips: 1 for each of these, also for a batch with its BEGIN and COMMIT, which are sent without
+//! waiting for answers. One more when a connection uses a statement for the first time and prepares it;
+//! and a batch that fails as a whole is made again apart: 1 for all its writes.
+//!
+//! There is no pool. Requests share a few connections and pipeline on them: two for loads, one for
+//! grouped writes, one for listings, counts and purges, and up to four, made when first needed, where
+//! writes wait for rows that others have locked. Each comes back by itself when it breaks. A read that
+//! was cut off is made once more on another connection; a write is not, for nobody knows whether it was
+//! made.
+//!
+//! Statements are prepared once per connection. After `DISCARD ALL` or a change of the table they are
+//! prepared anew; a pooler between (pgbouncer) has to be in session mode, for in transaction mode
+//! neither they nor the settings of the connection would stay ours.
+//!
+//! Every statement is noted in the SQL log before it is sent: `tracing` target `sessile::sql`, level
+//! TRACE, without values.
+//!
+//! Commits are as durable as the server's `synchronous_commit` makes them: with `off`, a crash of the
+//! server undoes the last moments, so that a session which was logged out is live again until it
+//! expires; with asynchronous replication a failover does the same.
+//!
+//! An update never moves `updated_at` into an index, and an expiry that is renewed seldom leaves most
+//! updates within their page (HOT). The store holds no row's lock while it waits for its caller.
+
+mod address;
+mod apply;
+mod call;
+mod fault;
+mod link;
+mod options;
+mod row;
+mod schema;
+mod sql;
+mod tls;
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
+
+use async_trait::async_trait;
+use tokio_postgres::Row;
+use tokio_postgres::types::Type;
+
+use super::group::Group;
+use super::purge::{Chunk, Chunks};
+use super::{
+    Grouping, ListPage, ListQuery, Loaded, MalformedRow, Outcome, PurgeBatch, PurgeLimits, SessionStore,
+    StoreError, StoreStats, Write,
+};
+use crate::record::{SessionId, SessionRecord, Timestamp, UserId};
+
+pub(super) use address::Address;
+pub use options::PostgresOptions;
+
+use apply::{Answer, Writer};
+use fault::{Fault, NAME, Place, unavailable};
+use link::{Dialler, Duty, Link, Parameter};
+use row::{Bound, Key, Micros};
+use sql::{Kept, Sql};
+
+/// Keeps sessions in a PostgreSQL database, version 12 or later.
+///
+/// Clones share the connections, which live in the runtime that they were made in. When the last one is
+/// dropped, what is queued is still sent.
+#[derive(Clone)]
+pub struct PostgresStore(Arc<Inner>);
+
+struct Inner {
+    place: Arc<Place>,
+    sql: Arc<Sql>,
+    loads: Vec<Link>,
+    turn: AtomicUsize,
+    /// For what reads or deletes many rows, so that it never keeps a request waiting.
+    surveys: Link,
+    writer: Arc<Writer>,
+    /// Single writes that come at the same time share a statement.
+    group: Group<Write, Answer>,
+    chunks: Chunks,
+}
+
+impl PostgresStore {
+    /// Connects with the defaults: see [`PostgresOptions::connect`].
+    ///
+    /// # Errors
+    /// As [`PostgresOptions::connect`].
+    pub async fn connect(url: &str) -> Result<PostgresStore, StoreError> {
+        PostgresStore::options().connect(url).await
+    }
+
+    /// How to connect otherwise.
+    pub fn options() -> PostgresOptions {
+        PostgresOptions::default()
+    }
+
+    async fn start(dialler: Arc<Dialler>, connections: usize) -> Result<PostgresStore, StoreError> {
+        let (place, sql) = (Arc::clone(&dialler.place), Arc::clone(&dialler.sql));
+        let loads: Vec<Link> = (0..connections).map(|_| Link::start(&dialler, Duty::Loads)).collect();
+        let surveys = Link::start(&dialler, Duty::Surveys);
+        let writer = Arc::new(Writer::start(&dialler));
+        let connected = async {
+            for link in loads.iter().chain([&surveys]) {
+                link.session().await?;
+            }
+            writer.connected().await
+        };
+        connected.await.map_err(|fault| place.error(&format!("connect to {}", place.server), fault))?;
+        let grouped = Arc::clone(&writer);
+        // One batch at a time: the next ones grow while it is on its way.
+        let group = Group::new(1, move |writes| {
+            let writer = Arc::clone(&grouped);
+            async move { writer.make(writes).await }
+        });
+        let (turn, chunks) = (AtomicUsize::new(0), Chunks::new());
+        Ok(PostgresStore(Arc::new(Inner { place, sql, loads, turn, surveys, writer, group, chunks })))
+    }
+
+    fn error(&self, action: &'static str) -> impl Fn(Fault) -> StoreError {
+        move |fault| self.0.place.error(action, fault)
+    }
+
+    /// A lookup, on another connection if the first one breaks.
+    async fn look_up(&self, ids: &[SessionId]) -> Result<Vec<Row>, Fault> {
+        let wanted = Bound(ids.iter().map(|&id| Key(id)).collect::<Vec<_>>());
+        let turn = self.0.turn.fetch_add(1, Ordering::Relaxed);
+        let link = |turn: usize| &self.0.loads[turn % self.0.loads.len()];
+        match link(turn).run(Kept::Load, &[&wanted]).await {
+            Err(Fault::Cut(_)) => link(turn.wrapping_add(1)).run(Kept::Load, &[&wanted]).await,
+            answer => answer,
+        }
+    }
+
+    /// A read of many rows, once more if the connection breaks.
+    async fn survey(&self, statement: &str, parameters: &[(Parameter<'_>, Type)]) -> Result<Vec<Row>, Fault> {
+        match self.0.surveys.survey(statement, parameters).await {
+            Err(Fault::Cut(_)) => self.0.surveys.survey(statement, parameters).await,
+            answer => answer,
+        }
+    }
+
+    async fn purge_chunk(&self, now: Timestamp, rows: usize) -> Result<Chunk, StoreError> {
+        let started = Instant::now();
+        let limit = i64::try_from(rows).unwrap_or(i64::MAX);
+        let parameters: [(Parameter<'_>, Type); 2] =
+            [(&Micros::from(now), Type::TIMESTAMP), (&limit, Type::INT8)];
+        let rows = self.0.surveys.survey(&self.0.sql.purge, &parameters).await;
+        let (removed, removed_foreign) = row::ids(&rows.map_err(self.error("purge"))?);
+        Ok(Chunk { removed, removed_foreign, took: started.elapsed() })
+    }
+}
+
+fn page(rows: &[Row], limit: usize) -> ListPage {
+    let mut page = ListPage::default();
+    for row in rows.iter().take(limit) {
+        match row::record(row) {
+            Ok(record) => page.records.push(record),
+            Err(malformed) => page.malformed.push(malformed),
+        }
+    }
+    // One more than asked for tells whether there is a next page.
+    if rows.len() > limit {
+        page.next = rows.get(limit - 1).and_then(row::cursor);
+    }
+    page
+}
+
+fn counts(row: &Row) -> Result<StoreStats, Fault> {
+    let count = |column: usize| row.try_get::<_, i64>(column).map(i64::unsigned_abs);
+    Ok(StoreStats {
+        live: count(0)?,
+        expired: count(1)?,
+        anonymous: count(2)?,
+        users: count(3)?,
+        data_bytes: count(4)?,
+        oldest_expired: row::time_at(row, 5),
+    })
+}
+
+fn no_row() -> Fault {
+    Fault::Other("the server gave no row".to_owned())
+}
+
+#[async_trait]
+impl SessionStore for PostgresStore {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    async fn load(&self, id: SessionId) -> Loaded {
+        let rows = self.look_up(&[id]).await.map_err(self.error("load"))?;
+        Ok(rows.first().map(row::record).transpose()?)
+    }
+
+    async fn load_many(&self, ids: &[SessionId]) -> Vec<Loaded> {
+        if ids.is_empty() {
+            return Vec::new();
+        }
+        let rows = match self.look_up(ids).await {
+            Ok(rows) => rows,
+            Err(fault) => return ids.iter().map(|_| Err(self.error("load")(fault.clone()))).collect(),
+        };
+        let read = |row: &Row| row::id(row).map(|id| (id, row::record(row)));
+        let loaded: HashMap<SessionId, Result<SessionRecord, MalformedRow>> =
+            rows.iter().filter_map(read).collect();
+        ids.iter().map(|id| Ok(loaded.get(id).cloned().transpose()?)).collect()
+    }
+
+    async fn apply(&self, write: Write) -> Result<Outcome, StoreError> {
+        match self.0.group.ask(write).await {
+            Some(answer) => answer.get().await,
+            None => Err(unavailable("its batch was lost; the write may be made or not")),
+        }
+    }
+
+    async fn apply_many(&self, writes: Vec<Write>) -> Vec<Result<Outcome, StoreError>> {
+        let mut outcomes = Vec::with_capacity(writes.len());
+        for answer in self.0.writer.make(writes).await {
+            outcomes.push(answer.get().await);
+        }
+        outcomes
+    }
+
+    /// Writes are grouped here, where one that has to wait for a lock can be answered later than its
+    /// neighbours.
+    fn grouping(&self) -> Grouping {
+        Grouping { loads: self.0.loads.len(), writes: 0 }
+    }
+
+    async fn list(&self, query: &ListQuery) -> Result<ListPage, StoreError> {
+        let limit = query.limit.max(1);
+        let user = query.user.as_ref().map(UserId::as_str);
+        if user.is_some_and(|user| user.contains('\0')) {
+            return Ok(ListPage::default());
+        }
+        let place = query.after.as_ref().and_then(row::place);
+        let rows = i64::try_from(limit).unwrap_or(i64::MAX).saturating_add(1);
+        let parameters: [(Parameter<'_>, Type); 4] = [
+            (&Bound(user), Type::TEXT),
+            (&Micros::from(query.now), Type::TIMESTAMP),
+            (&Bound(place.as_deref()), Type::TEXT),
+            (&rows, Type::INT8),
+        ];
+        let rows = self.survey(&self.0.sql.list(query, place.is_some()), &parameters).await;
+        Ok(page(&rows.map_err(self.error("list"))?, limit))
+    }
+
+    /// One statement, so that it waits for a rotation which is on its way and follows the row to its
+    /// new id. Needs the index on `user_id`; without it all rows are read.
+    async fn delete_user(
+        &self,
+        user: &UserId,
+        keep: Option<SessionId>,
+    ) -> Result<Vec<SessionId>, StoreError> {
+        if user.as_str().contains('\0') {
+            return Ok(Vec::new());
+        }
+        let deleted = self.0.writer.delete_user(&self.0.sql.delete_user, user, keep.map(Key)).await;
+        deleted.map(|rows| row::ids(&rows).0).map_err(self.error("delete a user's sessions"))
+    }
+
+    /// In chunks, and past rows that others have locked. Needs the index on `expires_at`; without it each
+    /// chunk reads the whole table.
+    async fn purge(&self, now: Timestamp, limits: PurgeLimits) -> Result<PurgeBatch, StoreError> {
+        self.0.chunks.purge(NAME, limits, |rows| self.purge_chunk(now, rows)).await
+    }
+
+    async fn stats(&self, now: Timestamp) -> Result<StoreStats, StoreError> {
+        let counted = self.survey(&self.0.sql.stats, &[(&Micros::from(now), Type::TIMESTAMP)]).await;
+        let counted = counted.and_then(|rows| counts(rows.first().ok_or_else(no_row)?));
+        counted.map_err(self.error("count"))
+    }
+
+    async fn init(&self) -> Result<(), StoreError> {
+        let made = self.0.surveys.batch(&schema::create(&self.0.sql)).await;
+        made.map_err(self.error("make the table"))
+    }
+
+    fn schema(&self) -> String {
+        schema::text(&self.0.sql)
+    }
+
+    async fn check(&self) -> Result<(), StoreError> {
+        let table = self.0.sql.table();
+        let columns = self.survey(sql::CHECK, &[(&table, Type::TEXT)]).await;
+        schema::judge(&columns.map_err(self.error("check"))?, &self.0.place)
+    }
+
+    async fn clock(&self) -> Result<Option<Timestamp>, StoreError> {
+        let rows = self.survey(sql::CLOCK, &[]).await;
+        let now = rows.and_then(|rows| rows.first().and_then(|row| row::time_at(row, 0)).ok_or_else(no_row));
+        now.map(Some).map_err(self.error("ask for the time"))
+    }
+}
+
+impl fmt::Debug for PostgresStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Place { server, table, .. } = &*self.0.place;
+        f.debug_struct("PostgresStore").field("server", server).field("table", table).finish_non_exhaustive()
+    }
+}

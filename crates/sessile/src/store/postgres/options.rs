@@ -1,0 +1,127 @@
+//! How to connect to a PostgreSQL store.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::PostgresStore;
+use super::address::Address;
+use super::fault::{Place, backend};
+use super::link::Dialler;
+use super::schema;
+use super::sql::{MAX_NAME_BYTES, Sql};
+use super::tls;
+use crate::store::StoreError;
+
+/// Options for connecting to a [`PostgresStore`]: start with [`PostgresStore::options`]. What the URL
+/// says counts more.
+#[derive(Debug, Clone)]
+#[must_use]
+pub struct PostgresOptions {
+    table: String,
+    schema: Option<String>,
+    connections: usize,
+    timeout: Duration,
+}
+
+impl Default for PostgresOptions {
+    fn default() -> PostgresOptions {
+        PostgresOptions {
+            table: "sessions".to_owned(),
+            schema: None,
+            connections: 2,
+            timeout: Duration::from_secs(5),
+        }
+    }
+}
+
+impl PostgresOptions {
+    /// The table's name, `sessions` by default. Any name of up to 63 bytes will do, it is quoted.
+    pub fn table(mut self, name: impl Into<String>) -> PostgresOptions {
+        self.table = name.into();
+        self
+    }
+
+    /// The schema that the table is in. Without one the table is looked for along the user's
+    /// `search_path`.
+    pub fn schema(mut self, name: impl Into<String>) -> PostgresOptions {
+        self.schema = Some(name.into());
+        self
+    }
+
+    /// Connections for loads, 2 by default, at least one. Requests share them, so few are enough; each
+    /// keeps one process of the server busy. There are two more, for writes and for listings, and up
+    /// to four while writes wait for rows that others have locked.
+    pub fn connections(mut self, connections: usize) -> PostgresOptions {
+        self.connections = connections.max(1);
+        self
+    }
+
+    /// How long a load or a write may take, and how long a caller waits for a connection that is being
+    /// made, 5 s by default. A connection without an answer for that long is given up. A write that
+    /// finds its row locked is [`Unavailable`](StoreError::Unavailable) after four fifths of it.
+    pub fn timeout(mut self, timeout: Duration) -> PostgresOptions {
+        self.timeout = timeout;
+        self
+    }
+
+    /// Connects to the server that this URL names, `postgres://user:password@host:port/database`; the
+    /// table is made by [`init`](crate::store::SessionStore::init).
+    ///
+    /// Characters that mean something in a URL are percent-encoded (`/` in a password as `%2F`). Several
+    /// hosts, separated by commas, are tried in turn; add `?target_session_attrs=read-write` to reach
+    /// the one that is the primary. `?host=/var/run/postgresql` is a socket. What is left out comes from
+    /// `PGHOST`, `PGPORT`, `PGUSER`, `PGPASSWORD` (or `~/.pgpass`), `PGDATABASE`, `PGSSLMODE`,
+    /// `PGSSLROOTCERT` and `PGAPPNAME`. Options of ours: `?table=`, `?schema=`, `?connections=`.
+    ///
+    /// `?sslmode=` is libpq's: `disable`; `prefer`, the default, encrypts where the server can;
+    /// `require` always; `verify-ca` and `verify-full` also verify the server, against `sslrootcert`
+    /// (a file, or `system`, the default here). Only `verify-full` keeps an impostor from reading the
+    /// sessions, and from asking for the password in clear: use it wherever the network is not yours.
+    ///
+    /// # Errors
+    /// If the URL cannot be read, if the server cannot be reached or does not let us in, or if the
+    /// table's name cannot be one.
+    pub async fn connect(self, url: &str) -> Result<PostgresStore, StoreError> {
+        let address = Address::parse(url).map_err(|error| backend("read the store URL", error))?;
+        self.connect_to(&address).await
+    }
+
+    pub(in crate::store) async fn connect_to(self, address: &Address) -> Result<PostgresStore, StoreError> {
+        let destination = address
+            .complete(|name| std::env::var(name).ok())
+            .map_err(|problem| backend("read the environment", problem))?;
+        let (schema, table) = self.names(address);
+        for name in [Some(table), schema].into_iter().flatten() {
+            if name.is_empty() || name.contains('\0') || name.len() > MAX_NAME_BYTES {
+                return Err(StoreError::Schema {
+                    problem: format!("{name:?} cannot be the name of a table or a schema"),
+                    remedy: format!("give one of 1 to {MAX_NAME_BYTES} bytes without NUL in it"),
+                });
+            }
+        }
+        let tls = tls::connector(destination.ssl_mode, destination.root_certificate.as_deref())
+            .map_err(|problem| backend("prepare TLS", problem))?;
+        let sql = Arc::new(Sql::new(schema, table));
+        let place = Place {
+            server: destination.server,
+            url: address.to_string(),
+            table: sql.table().to_owned(),
+            timeout: self.timeout,
+            lock_wait: self.timeout * 4 / 5,
+        };
+        let dialler = Dialler { config: destination.config, tls, place: Arc::new(place), sql };
+        PostgresStore::start(Arc::new(dialler), address.connections.unwrap_or(self.connections)).await
+    }
+
+    /// What `init` would execute at this address.
+    pub(in crate::store) fn text(&self, address: &Address) -> String {
+        let (schema, table) = self.names(address);
+        schema::text(&Sql::new(schema, table))
+    }
+
+    /// The names of the schema and of the table.
+    fn names<'a>(&'a self, address: &'a Address) -> (Option<&'a str>, &'a str) {
+        let table = address.table.as_deref().unwrap_or(&self.table);
+        (address.schema.as_deref().or(self.schema.as_deref()), table)
+    }
+}

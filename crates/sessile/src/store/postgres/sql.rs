@@ -1,0 +1,216 @@
+//! The SQL, all of it, for one table. No value ever stands in it: values are bound.
+//!
+//! Statements on many rows take arrays, one for each column, and join the table to them row by row
+//! through the primary key: in the order of the arrays, so that whoever sorts them by id takes the locks
+//! in one order with everybody else.
+
+use crate::store::{ListQuery, Liveness};
+
+const LOAD: &str = "SELECT id, user_id, data, created_at, expires_at, updated_at \
+    FROM @table WHERE id = ANY ($1::text[])";
+
+const INSERT: &str = "INSERT INTO @table AS t (id, user_id, data, created_at, expires_at, updated_at) \
+    SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::timestamp[], $5::timestamp[], \
+    $6::timestamp[]) ON CONFLICT (id) DO NOTHING RETURNING t.id";
+
+/// An expiry of NULL is to be kept.
+const UPDATE: &str = "UPDATE @table AS t SET data = u.data, updated_at = u.now, \
+    expires_at = CASE WHEN u.extends THEN greatest(t.expires_at, u.expires_at) \
+    ELSE coalesce(u.expires_at, t.expires_at) END, \
+    user_id = CASE WHEN u.sets_user THEN u.user_id ELSE t.user_id END \
+    FROM unnest($1::text[], $2::text[], $3::timestamp[], $4::text[], $5::timestamp[], $6::bool[], \
+    $7::text[], $8::bool[]) AS u (id, expected, now, data, expires_at, extends, user_id, sets_user) \
+    WHERE t.id = u.id AND t.data IS NOT DISTINCT FROM u.expected AND t.expires_at > u.now RETURNING u.id";
+
+const TOUCH: &str = "UPDATE @table AS t SET expires_at = u.expires_at, updated_at = u.now \
+    FROM unnest($1::text[], $2::timestamp[], $3::timestamp[]) AS u (id, expires_at, now) \
+    WHERE t.id = u.id AND t.expires_at > u.now AND t.expires_at < u.expires_at RETURNING u.id";
+
+const ROTATE: &str = "UPDATE @table AS t SET id = u.new_id, user_id = u.user_id, data = u.data, \
+    created_at = u.created_at, expires_at = u.expires_at, updated_at = u.updated_at \
+    FROM unnest($1::text[], $2::text[], $3::timestamp[], $4::text[], $5::text[], $6::text[], \
+    $7::timestamp[], $8::timestamp[], $9::timestamp[]) \
+    AS u (id, expected, now, new_id, user_id, data, created_at, expires_at, updated_at) \
+    WHERE t.id = u.id AND t.data IS NOT DISTINCT FROM u.expected AND t.expires_at > u.now RETURNING u.id";
+
+const DELETE: &str = "DELETE FROM @table WHERE id = ANY ($1::text[]) RETURNING id";
+
+/// Plainly on the table: a row that is rotated meanwhile is waited for and followed to its new id,
+/// which a subselect on the ids would miss.
+const DELETE_USER: &str = "DELETE FROM @table WHERE user_id = $1 AND id IS DISTINCT FROM $2 RETURNING id";
+
+/// The last condition judges a row that somebody renewed in between once more.
+const PURGE: &str = "DELETE FROM @table WHERE id = ANY (ARRAY(SELECT id FROM @table \
+    WHERE expires_at <= $1 ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED)) \
+    AND expires_at <= $1 RETURNING id";
+
+const STATS: &str = "SELECT count(*) FILTER (WHERE expires_at > $1), \
+    count(*) FILTER (WHERE expires_at <= $1), \
+    count(*) FILTER (WHERE expires_at > $1 AND user_id IS NULL), \
+    count(DISTINCT user_id) FILTER (WHERE expires_at > $1), \
+    coalesce(sum(octet_length(data)) FILTER (WHERE expires_at > $1), 0)::bigint, \
+    min(expires_at) FILTER (WHERE expires_at <= $1) FROM @table";
+
+/// Each column with its type, and of the table: whether `id` alone is unique, whether all that the
+/// store does is granted. No row: no table.
+pub(super) const CHECK: &str = "SELECT a.attname::text, format_type(a.atttypid, NULL), \
+    EXISTS (SELECT FROM pg_index i JOIN pg_attribute k ON k.attrelid = i.indrelid \
+        AND k.attnum = i.indkey[0] AND k.attname = 'id' WHERE i.indrelid = c.oid AND i.indisunique \
+        AND i.indisvalid AND i.indpred IS NULL AND i.indnkeyatts = 1), \
+    has_table_privilege(c.oid, 'SELECT') AND has_table_privilege(c.oid, 'INSERT') \
+        AND has_table_privilege(c.oid, 'UPDATE') AND has_table_privilege(c.oid, 'DELETE') \
+    FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped \
+    WHERE c.oid = to_regclass($1)";
+
+pub(super) const CLOCK: &str = "SELECT clock_timestamp()";
+
+/// Two processes that make the table at once would each find it missing: the second waits. The number
+/// is any, and always the same.
+pub(super) const INIT_LOCK: &str = "SELECT pg_advisory_xact_lock(8317413702)";
+
+const CREATE_TABLE: &str = "CREATE TABLE IF NOT EXISTS @table (
+  id VARCHAR(36) NOT NULL,
+  user_id VARCHAR(36),
+  data TEXT,
+  created_at TIMESTAMP WITHOUT TIME ZONE,
+  expires_at TIMESTAMP WITHOUT TIME ZONE NOT NULL,
+  updated_at TIMESTAMP WITHOUT TIME ZONE,
+  PRIMARY KEY (id)
+)";
+
+const CREATE_INDEX: &str = "CREATE INDEX IF NOT EXISTS @index ON @table (@column)";
+
+/// Settings of every connection, where the server knows them. A time without zone means UTC.
+pub(super) const SETTINGS: &[(&str, &str)] = &[
+    ("TimeZone", "UTC"),
+    ("client_min_messages", "warning"),
+    ("default_transaction_isolation", "read committed"),
+    ("jit", "off"),
+];
+
+/// Settings of the connections that only look up primary keys. A plan made while the table was small
+/// would read all of it, and be kept when it has grown.
+pub(super) const KEY_LOOKUP_SETTINGS: &[(&str, &str)] = &[
+    ("plan_cache_mode", "force_generic_plan"),
+    ("enable_seqscan", "off"),
+    ("enable_bitmapscan", "off"),
+    ("enable_hashjoin", "off"),
+    ("enable_mergejoin", "off"),
+];
+
+pub(super) const SET: &str = "SELECT set_config(name, wanted.value, false) \
+    FROM unnest($1::text[], $2::text[]) AS wanted (name, value) JOIN pg_settings USING (name)";
+
+/// The longest name that PostgreSQL keeps whole.
+pub(super) const MAX_NAME_BYTES: usize = 63;
+
+/// A statement that each connection prepares once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kept {
+    Load,
+    Insert,
+    Update,
+    Touch,
+    Rotate,
+    Delete,
+}
+
+impl Kept {
+    pub(super) const COUNT: usize = Kept::Delete as usize + 1;
+}
+
+/// The statements for one table.
+pub(super) struct Sql {
+    table: String,
+    kept: [String; Kept::COUNT],
+    pub(super) delete_user: String,
+    pub(super) purge: String,
+    pub(super) stats: String,
+    /// The table and its indexes.
+    pub(super) create: [String; 3],
+}
+
+impl Sql {
+    /// For the table with this name, whatever characters it has; without a schema where the search
+    /// path leads.
+    pub(super) fn new(schema: Option<&str>, name: &str) -> Sql {
+        let table = match schema {
+            Some(schema) => format!("{}.{}", quoted(schema), quoted(name)),
+            None => quoted(name),
+        };
+        let on = |template: &str| template.replace("@table", &table);
+        let index = |column: &str| {
+            let fixed = CREATE_INDEX.replace("@column", column);
+            let (head, tail) = fixed.split_once("@index").unwrap_or_default();
+            format!("{head}{}{}", quoted(&index_name(name, column)), on(tail))
+        };
+        Sql {
+            kept: [on(LOAD), on(INSERT), on(UPDATE), on(TOUCH), on(ROTATE), on(DELETE)],
+            delete_user: on(DELETE_USER),
+            purge: on(PURGE),
+            stats: on(STATS),
+            create: [on(CREATE_TABLE), index("user_id"), index("expires_at")],
+            table,
+        }
+    }
+
+    pub(super) fn kept(&self, statement: Kept) -> &str {
+        &self.kept[statement as usize]
+    }
+
+    /// The table as SQL reads it.
+    pub(super) fn table(&self) -> &str {
+        &self.table
+    }
+
+    /// `$1` the user, `$2` now, `$3` the place, `$4` how many; those that are not needed are NULL.
+    ///
+    /// In the order of the column's own collation, which the primary key serves; every collation
+    /// puts UUIDs in the order of their bytes.
+    pub(super) fn list(&self, query: &ListQuery, goes_on: bool) -> String {
+        // Each parameter stands somewhere, so that all of them are bound whatever the conditions.
+        let user = if query.user.is_some() { "user_id = $1::text" } else { "$1::text IS NULL" };
+        let liveness = match query.liveness {
+            Liveness::Any => "$2::timestamp IS NOT NULL",
+            Liveness::Live => "expires_at > $2::timestamp",
+            Liveness::Expired => "expires_at <= $2::timestamp",
+        };
+        let place = if goes_on { "id > $3::text" } else { "$3::text IS NULL" };
+        format!(
+            "SELECT id, user_id, data, created_at, expires_at, updated_at FROM {} \
+             WHERE {user} AND {liveness} AND {place} ORDER BY id LIMIT $4",
+            self.table
+        )
+    }
+}
+
+/// `ix_<table>_<column>` as SQLAlchemy names it, shortened where PostgreSQL would cut off the column.
+fn index_name(table: &str, column: &str) -> String {
+    let room = MAX_NAME_BYTES - "ix__".len() - column.len();
+    let kept = table.floor_char_boundary(room.min(table.len()));
+    format!("ix_{}_{column}", &table[..kept])
+}
+
+/// The name as SQL reads it: in double quotes, those inside doubled.
+fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_quoted_and_index_names_fit() {
+        let sql = Sql::new(Some("a\"b"), "@table; x");
+        assert_eq!(sql.table(), "\"a\"\"b\".\"@table; x\"");
+        assert!(sql.purge.starts_with("DELETE FROM \"a\"\"b\".\"@table; x\" WHERE"));
+        assert_eq!(
+            Sql::new(None, "sessions").create[1],
+            "CREATE INDEX IF NOT EXISTS \"ix_sessions_user_id\" ON \"sessions\" (user_id)"
+        );
+        let long = "é".repeat(31);
+        let [user, expiry] = ["user_id", "expires_at"].map(|column| index_name(&long, column));
+        assert!(user.len() <= MAX_NAME_BYTES && expiry.len() <= MAX_NAME_BYTES && user != expiry);
+    }
+}

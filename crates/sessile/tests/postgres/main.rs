@@ -1,0 +1,13 @@
+//! The PostgreSQL store against a real server: rows that others wrote, what is sent and how often, and
+//! a way to the server that fails.
+#![allow(clippy::unwrap_used, reason = "the helpers of tests")]
+
+mod opening;
+mod outages;
+#[path = "../support/postgres.rs"]
+mod postgres_server;
+#[path = "../support/proxy.rs"]
+mod proxy;
+mod rows;
+mod support;
+mod writes;

@@ -1,0 +1,110 @@
+//! A TCP proxy between a store and its server, which can fail as networks do.
+#![allow(missing_docs, unreachable_pub, dead_code, reason = "shared by several test programs")]
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+
+/// How the way is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    Open,
+    /// Nothing passes, and nobody is told: a cable is out.
+    Stalled,
+    /// Connections break, and new ones at once: the server is gone.
+    Closed,
+    /// What goes to the server passes; what comes back is lost, and then the connection breaks.
+    Mute,
+}
+
+/// Listens on a port of its own as long as it lives.
+pub struct Proxy {
+    pub address: SocketAddr,
+    way: Arc<watch::Sender<Way>>,
+    accepted: Arc<AtomicUsize>,
+}
+
+impl Proxy {
+    /// In front of the server at this address.
+    pub async fn to(server: SocketAddr) -> Proxy {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let way = Arc::new(watch::channel(Way::Open).0);
+        let accepted = Arc::new(AtomicUsize::new(0));
+        let (told, counted) = (Arc::downgrade(&way), Arc::clone(&accepted));
+        tokio::spawn(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                counted.fetch_add(1, Ordering::SeqCst);
+                let Some(way) = told.upgrade() else { return };
+                tokio::spawn(forward(client, server, way.subscribe()));
+            }
+        });
+        Proxy { address, way, accepted }
+    }
+
+    /// Connections that were asked for.
+    pub fn accepted(&self) -> usize {
+        self.accepted.load(Ordering::SeqCst)
+    }
+
+    /// Breaks all connections; new ones pass.
+    pub fn cut(&self) {
+        self.way.send_replace(Way::Closed);
+        self.way.send_replace(Way::Open);
+    }
+
+    /// Breaks all connections, and each new one.
+    pub fn close(&self) {
+        self.way.send_replace(Way::Closed);
+    }
+
+    /// Swallows everything.
+    pub fn stall(&self) {
+        self.way.send_replace(Way::Stalled);
+    }
+
+    /// Lets requests pass and breaks the connection instead of giving back the answer.
+    pub fn mute(&self) {
+        self.way.send_replace(Way::Mute);
+    }
+
+    /// Everything passes again.
+    pub fn open(&self) {
+        self.way.send_replace(Way::Open);
+    }
+}
+
+async fn forward(mut client: TcpStream, server: SocketAddr, mut way: watch::Receiver<Way>) {
+    if *way.borrow_and_update() == Way::Closed {
+        return;
+    }
+    let Ok(mut server) = TcpStream::connect(server).await else { return };
+    let (mut up, mut down) = ([0; 16 * 1024], [0; 16 * 1024]);
+    loop {
+        let now = *way.borrow_and_update();
+        tokio::select! {
+            // Every change counts, also one that is over already: a cut is Closed and Open at once.
+            changed = way.changed() => {
+                if changed.is_err() || *way.borrow() == Way::Closed || now == Way::Closed {
+                    return;
+                }
+                if now == Way::Open && *way.borrow() == Way::Open {
+                    return;
+                }
+            }
+            read = client.read(&mut up), if now != Way::Stalled => match read {
+                Ok(0) | Err(_) => return,
+                Ok(bytes) => if server.write_all(&up[..bytes]).await.is_err() { return },
+            },
+            read = server.read(&mut down), if now != Way::Stalled => match read {
+                Ok(0) | Err(_) => return,
+                Ok(_) if now == Way::Mute => return,
+                Ok(bytes) => if client.write_all(&down[..bytes]).await.is_err() { return },
+            },
+        }
+    }
+}
