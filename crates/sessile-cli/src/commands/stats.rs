@@ -58,7 +58,7 @@ impl Stats {
             }
         };
         let facts = [
-            ("live", format!("{} sessions", stats.live)),
+            ("live", stats.live.to_string()),
             ("anonymous", format!("{} of them", stats.anonymous)),
             ("users", format!("{} signed in", stats.users)),
             ("data", format!("{} bytes in live sessions", stats.data_bytes)),

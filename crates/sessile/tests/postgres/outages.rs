@@ -96,7 +96,7 @@ async fn a_write_whose_answer_is_lost_is_an_error() {
 #[tokio::test]
 async fn a_stalled_way_is_given_up() {
     let (_schema, proxy, url) = through().await;
-    let options = PostgresStore::options().timeout(Duration::from_millis(400));
+    let options = PostgresStore::options().timeout(Duration::from_secs(2));
     let store = options.connect(&url).await.unwrap();
     store.init().await.unwrap();
     store.apply(insert(1)).await.unwrap();
@@ -104,7 +104,7 @@ async fn a_stalled_way_is_given_up() {
     let started = Instant::now();
     let (read, write) = tokio::join!(store.load(id(1)), store.apply(insert(2)));
     assert!(read.unwrap_err().is_transient() && write.unwrap_err().is_transient());
-    assert!(started.elapsed() < Duration::from_secs(3));
+    assert!(started.elapsed() < Duration::from_secs(15));
     proxy.open();
     until(async || store.load(id(1)).await.is_ok()).await;
     until(async || store.apply(insert(3)).await.is_ok()).await;
