@@ -163,14 +163,14 @@ async fn writes_behind_a_locked_row_keep_their_order() {
 #[tokio::test]
 async fn a_lock_that_is_never_given_back_is_an_error() {
     let schema = Schema::new().await;
-    let store = schema.store(PostgresStore::options().timeout(Duration::from_millis(500))).await;
+    let store = schema.store(PostgresStore::options().timeout(Duration::from_secs(2))).await;
     store.apply(insert(1)).await.unwrap();
     let python = schema.sql().await;
     python.batch_execute("BEGIN; UPDATE sessions SET updated_at = now()").await.unwrap();
     let started = Instant::now();
     let error = store.apply(Write::Delete(id(1))).await.unwrap_err();
     assert!(error.is_transient() && error.to_string().contains("locked by another transaction"), "{error}");
-    assert!(started.elapsed() < Duration::from_secs(3));
+    assert!(started.elapsed() < Duration::from_secs(20));
     assert_eq!(store.apply(insert(2)).await.unwrap(), Outcome::Applied);
     python.batch_execute("ROLLBACK").await.unwrap();
     assert_eq!(store.apply(Write::Delete(id(1))).await.unwrap(), Outcome::Applied);

@@ -142,7 +142,7 @@ async fn a_write_that_fails_leaves_its_neighbours() {
 /// lback holds the lock while its view runs. [R02]
 #[tokio::test]
 async fn a_lock_held_too_long_is_unavailable_and_then_over() {
-    let wait = Duration::from_millis(300);
+    let wait = Duration::from_millis(1_500);
     let (database, store) = Database::with_store(SqliteStore::options().busy_timeout(wait)).await;
     store.apply(insert(1)).await.unwrap();
     let other = lock(&database);
@@ -160,7 +160,7 @@ async fn a_lock_held_too_long_is_unavailable_and_then_over() {
     for outcome in tasks.join_all().await {
         let error = outcome.unwrap_err();
         assert!(error.is_transient());
-        let says = format!("{} is locked by another writer, waited 300 ms", database.path.display());
+        let says = format!("{} is locked by another writer, waited 1500 ms", database.path.display());
         assert!(error.to_string().contains(&says), "{error}");
     }
     assert!(delete.await.unwrap().unwrap_err().is_transient());
