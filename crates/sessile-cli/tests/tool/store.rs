@@ -69,7 +69,7 @@ fn an_unknown_store_url_is_named_with_what_would_be_right() {
         ("oracle:x", "expected sqlite:PATH"),
         ("s.db", "expected sqlite:PATH"),
         ("sqlite:", "for example sqlite:sessile.db"),
-        ("sqlite:x?tabel=y", "expected ?table=NAME"),
+        ("sqlite:x?tabel=y", "?table=NAME"),
     ] {
         let said = place.run(["list", "--store", url]).refused(2);
         assert!(said.starts_with("--store <URL>: ") && said.contains(right), "{said}");
