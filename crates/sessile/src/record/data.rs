@@ -383,7 +383,6 @@ impl SessionData {
     }
 
     /// Replaces or removes what stands under [`RESERVED_KEY`].
-    #[allow(dead_code, reason = "for the floors above")]
     pub(crate) fn set_meta_raw(&mut self, text: Option<Arc<str>>) -> Result<(), DataError> {
         match text {
             Some(text) => self.set_checked(RESERVED_KEY, text),
