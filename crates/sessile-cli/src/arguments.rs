@@ -100,6 +100,24 @@ impl Preset {
     }
 }
 
+/// What every command on a table takes: where it is, and how to print.
+#[derive(Debug, Args)]
+pub(crate) struct TableArgs {
+    #[command(flatten)]
+    pub(crate) store: StoreArgs,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+}
+
+/// What every command takes that judges or renews sessions: by which policy, too.
+#[derive(Debug, Args)]
+pub(crate) struct SessionsArgs {
+    #[command(flatten)]
+    pub(crate) policy: PolicyArgs,
+    #[command(flatten)]
+    pub(crate) table: TableArgs,
+}
+
 /// One value of JSON text, checked.
 #[derive(Debug, Clone)]
 pub(crate) struct JsonText(pub(crate) String);

@@ -7,9 +7,9 @@ use sessile::engine::{Credential, NewSession};
 use sessile::{SessionData, UserId};
 
 use super::show;
-use crate::arguments::{OutputArgs, PolicyArgs, StoreArgs, by, json_object, user_id};
+use crate::arguments::{SessionsArgs, by, json_object, user_id};
 use crate::error::Error;
-use crate::output::{Output, remark, time};
+use crate::output::{remark, time};
 
 /// Make a session
 #[derive(Debug, Args)]
@@ -31,17 +31,12 @@ pub(crate) struct Create {
     #[arg(long)]
     print_token: bool,
     #[command(flatten)]
-    policy: PolicyArgs,
-    #[command(flatten)]
-    store: StoreArgs,
-    #[command(flatten)]
-    output: OutputArgs,
+    at: SessionsArgs,
 }
 
 impl Create {
     pub(crate) async fn run(self) -> Result<(), Error> {
-        let output = Output::new(self.output.json);
-        let sessions = self.store.sessions_by(self.policy).await?;
+        let (sessions, output) = self.at.open().await?;
         let ttl = self.ttl.map(Duration::from_secs);
         if let (Some(ttl), Some(absolute)) = (ttl, sessions.policy().lifetimes().absolute)
             && ttl > absolute

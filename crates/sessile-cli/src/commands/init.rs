@@ -3,9 +3,9 @@
 use clap::Args;
 use serde::Serialize;
 
-use crate::arguments::{OutputArgs, StoreArgs};
+use crate::arguments::TableArgs;
 use crate::error::Error;
-use crate::output::{Output, json, plain, remark};
+use crate::output::{json, plain, remark};
 
 /// Make the table and its indexes, where they are missing
 ///
@@ -19,9 +19,7 @@ pub(crate) struct Init {
     #[arg(long, conflicts_with = "json")]
     sql: bool,
     #[command(flatten)]
-    store: StoreArgs,
-    #[command(flatten)]
-    output: OutputArgs,
+    at: TableArgs,
 }
 
 /// What there is now.
@@ -33,8 +31,8 @@ struct Ready<'a> {
 
 impl Init {
     pub(crate) async fn run(self) -> Result<(), Error> {
-        let output = Output::new(self.output.json);
-        let url = &self.store.store;
+        let output = self.at.output();
+        let url = self.at.url();
         if self.sql {
             let sql = url.schema();
             if sql.is_empty() {

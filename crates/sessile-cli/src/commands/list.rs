@@ -9,7 +9,7 @@ use sessile::store::{ListPage, Liveness, MalformedRow};
 use sessile::{Sessions, UserId};
 
 use super::show::state;
-use crate::arguments::{OutputArgs, PolicyArgs, StoreArgs, by, user_id};
+use crate::arguments::{SessionsArgs, by, user_id};
 use crate::error::Error;
 use crate::output::table::{Column, Table};
 use crate::output::time::Moment;
@@ -44,11 +44,7 @@ pub(crate) struct List {
     #[arg(long, value_name = "N")]
     limit: Option<usize>,
     #[command(flatten)]
-    policy: PolicyArgs,
-    #[command(flatten)]
-    store: StoreArgs,
-    #[command(flatten)]
-    output: OutputArgs,
+    at: SessionsArgs,
 }
 
 /// A row of a page.
@@ -68,8 +64,7 @@ const COLUMNS: &[Column] = &[
 
 impl List {
     pub(crate) async fn run(self) -> Result<(), Error> {
-        let output = Output::new(self.output.json);
-        let sessions = self.store.sessions_by(self.policy).await?;
+        let (sessions, output) = self.at.open().await?;
         let limit = match self.limit {
             Some(0) => usize::MAX,
             Some(limit) => limit,

@@ -17,12 +17,13 @@ pub(crate) mod unset;
 use std::time::Duration;
 
 use sessile::record::SessionRecord;
+use sessile::store::StoreUrl;
 use sessile::{Policy, SessionId, Sessions};
 
-use crate::arguments::{Command, PolicyArgs, StoreArgs};
+use crate::arguments::{Command, SessionsArgs, TableArgs};
 use crate::demo;
 use crate::error::{Error, chain};
-use crate::output::remark;
+use crate::output::{Output, remark};
 
 /// How long one answer of the store may take. No request waits for the tool, and ending a million sessions
 /// of one user is one statement.
@@ -45,21 +46,38 @@ pub(crate) async fn run(command: Command) -> Result<(), Error> {
     }
 }
 
-impl StoreArgs {
-    /// The sessions in a store that is there already.
-    async fn sessions(&self, policy: Policy) -> Result<Sessions, Error> {
-        if self.store.is_in_memory() {
-            remark(&format!("note: {} is empty, and gone when this command ends", self.store));
-        }
-        let store = self.store.connect_existing().await?;
-        if self.store.is_in_memory() {
-            store.init().await?;
-        }
-        Ok(Sessions::builder(store).policy(policy.store_timeout(PATIENCE)).build())
+impl TableArgs {
+    fn url(&self) -> &StoreUrl {
+        &self.store.store
     }
 
-    async fn sessions_by(&self, policy: PolicyArgs) -> Result<Sessions, Error> {
-        self.sessions(policy.policy.policy()).await
+    fn output(&self) -> Output {
+        Output::new(self.output.json)
+    }
+
+    /// The sessions there, for what is the same under every policy.
+    async fn open(&self) -> Result<(Sessions, Output), Error> {
+        self.open_by(Policy::default()).await
+    }
+
+    /// The sessions in a store that is there already.
+    async fn open_by(&self, policy: Policy) -> Result<(Sessions, Output), Error> {
+        let url = self.url();
+        if url.is_in_memory() {
+            remark(&format!("note: {url} is empty, and gone when this command ends"));
+        }
+        let store = url.connect_existing().await?;
+        if url.is_in_memory() {
+            store.init().await?;
+        }
+        Ok((Sessions::builder(store).policy(policy.store_timeout(PATIENCE)).build(), self.output()))
+    }
+}
+
+impl SessionsArgs {
+    /// The sessions there, by the policy that was named.
+    async fn open(&self) -> Result<(Sessions, Output), Error> {
+        self.table.open_by(self.policy.policy.policy()).await
     }
 }
 

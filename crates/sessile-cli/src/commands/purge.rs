@@ -5,11 +5,11 @@ use std::io::{self, IsTerminal as _};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
-use sessile::{Policy, Sessions};
+use sessile::Sessions;
 
-use crate::arguments::{OutputArgs, StoreArgs};
+use crate::arguments::TableArgs;
 use crate::error::Error;
-use crate::output::{Output, json};
+use crate::output::json;
 
 /// Remove expired sessions, in small batches beside a running service
 #[derive(Debug, Args)]
@@ -17,9 +17,7 @@ use crate::output::{Output, json};
   sessile purge --store sqlite:sessile.db")]
 pub(crate) struct Purge {
     #[command(flatten)]
-    store: StoreArgs,
-    #[command(flatten)]
-    output: OutputArgs,
+    at: TableArgs,
 }
 
 #[derive(Debug, Serialize)]
@@ -30,8 +28,7 @@ struct Purged {
 
 impl Purge {
     pub(crate) async fn run(self) -> Result<(), Error> {
-        let output = Output::new(self.output.json);
-        let sessions = self.store.sessions(Policy::default()).await?;
+        let (sessions, output) = self.at.open().await?;
         let bar = bar(&sessions).await?;
         let report = sessions.purge(|report| bar.set_position(report.removed)).await;
         bar.finish_and_clear();

@@ -6,9 +6,9 @@ use clap::{ArgGroup, Args};
 use serde::Serialize;
 use sessile::engine::Selection;
 use sessile::store::Liveness;
-use sessile::{Policy, SessionId, Sessions, UserId};
+use sessile::{SessionId, Sessions, UserId};
 
-use crate::arguments::{OutputArgs, StoreArgs, by, session_id, user_id};
+use crate::arguments::{TableArgs, by, session_id, user_id};
 use crate::error::Error;
 use crate::output::{Output, json, plain, remark};
 
@@ -38,9 +38,7 @@ pub(crate) struct Revoke {
     #[arg(long, requires = "user")]
     yes: bool,
     #[command(flatten)]
-    store: StoreArgs,
-    #[command(flatten)]
-    output: OutputArgs,
+    at: TableArgs,
 }
 
 /// What was ended.
@@ -55,8 +53,7 @@ struct Ended<'a> {
 
 impl Revoke {
     pub(crate) async fn run(self) -> Result<(), Error> {
-        let output = Output::new(self.output.json);
-        let sessions = self.store.sessions(Policy::default()).await?;
+        let (sessions, output) = self.at.open().await?;
         match (self.id, &self.user) {
             (Some(id), _) => one(output, &sessions, id).await,
             (None, Some(user)) => all_of(output, &sessions, user, self.yes).await,

@@ -5,7 +5,7 @@ use sessile::engine::Changes;
 use sessile::{SessionId, Sessions};
 
 use super::{changeable, show};
-use crate::arguments::{JsonText, OutputArgs, PolicyArgs, StoreArgs, by, json_value, session_id};
+use crate::arguments::{JsonText, SessionsArgs, by, json_value, session_id};
 use crate::error::{Error, chain};
 use crate::output::Output;
 
@@ -27,20 +27,16 @@ pub(crate) struct Set {
     #[arg(value_name = "JSON", allow_negative_numbers = true, value_parser = by(json_value))]
     value: JsonText,
     #[command(flatten)]
-    policy: PolicyArgs,
-    #[command(flatten)]
-    store: StoreArgs,
-    #[command(flatten)]
-    output: OutputArgs,
+    at: SessionsArgs,
 }
 
 impl Set {
     pub(crate) async fn run(self) -> Result<(), Error> {
         let mut changes = Changes::new();
         changes.set_raw(&self.key, &self.value.0).map_err(|error| Error::Usage(chain(&error)))?;
-        let sessions = self.store.sessions_by(self.policy).await?;
+        let (sessions, output) = self.at.open().await?;
         changeable(&sessions, self.id).await?;
-        change(Output::new(self.output.json), &sessions, self.id, &changes).await
+        change(output, &sessions, self.id, &changes).await
     }
 }
 

@@ -4,7 +4,7 @@ use clap::Args;
 use sessile::record::{SessionRecord, StoredData};
 use sessile::{SessionId, Sessions};
 
-use crate::arguments::{OutputArgs, PolicyArgs, StoreArgs, by, session_id};
+use crate::arguments::{SessionsArgs, by, session_id};
 use crate::error::{Error, chain};
 use crate::output::time::Moment;
 use crate::output::{Output, json, table};
@@ -19,18 +19,14 @@ pub(crate) struct Show {
     #[arg(value_parser = by(session_id))]
     id: SessionId,
     #[command(flatten)]
-    policy: PolicyArgs,
-    #[command(flatten)]
-    store: StoreArgs,
-    #[command(flatten)]
-    output: OutputArgs,
+    at: SessionsArgs,
 }
 
 impl Show {
     pub(crate) async fn run(self) -> Result<(), Error> {
-        let sessions = self.store.sessions_by(self.policy).await?;
+        let (sessions, output) = self.at.open().await?;
         let record = sessions.get(self.id).await?.ok_or(Error::NoSession(self.id))?;
-        print(Output::new(self.output.json), &sessions, &record, None)
+        print(output, &sessions, &record, None)
     }
 }
 

@@ -2,13 +2,12 @@
 
 use clap::Args;
 use serde::Serialize;
-use sessile::Policy;
 use sessile::record::Timestamp;
 
-use crate::arguments::{OutputArgs, StoreArgs};
+use crate::arguments::TableArgs;
 use crate::error::Error;
 use crate::output::time::Moment;
-use crate::output::{Output, json, table};
+use crate::output::{json, table};
 
 /// Count sessions and users
 ///
@@ -19,9 +18,7 @@ use crate::output::{Output, json, table};
   sessile stats --json | jq .live")]
 pub(crate) struct Stats {
     #[command(flatten)]
-    store: StoreArgs,
-    #[command(flatten)]
-    output: OutputArgs,
+    at: TableArgs,
 }
 
 #[derive(Debug, Serialize)]
@@ -36,8 +33,7 @@ struct Counts {
 
 impl Stats {
     pub(crate) async fn run(self) -> Result<(), Error> {
-        let output = Output::new(self.output.json);
-        let sessions = self.store.sessions(Policy::default()).await?;
+        let (sessions, output) = self.at.open().await?;
         let stats = sessions.stats().await?;
         let counts = Counts {
             live: stats.live,

@@ -4,9 +4,9 @@ use clap::Args;
 use sessile::SessionId;
 
 use super::{live, show};
-use crate::arguments::{OutputArgs, PolicyArgs, StoreArgs, by, session_id};
+use crate::arguments::{SessionsArgs, by, session_id};
 use crate::error::Error;
-use crate::output::{Output, remark};
+use crate::output::remark;
 
 /// Move a live session's end forward, as a request would
 ///
@@ -19,21 +19,17 @@ pub(crate) struct Touch {
     #[arg(value_parser = by(session_id))]
     id: SessionId,
     #[command(flatten)]
-    policy: PolicyArgs,
-    #[command(flatten)]
-    store: StoreArgs,
-    #[command(flatten)]
-    output: OutputArgs,
+    at: SessionsArgs,
 }
 
 impl Touch {
     pub(crate) async fn run(self) -> Result<(), Error> {
-        let sessions = self.store.sessions_by(self.policy).await?;
+        let (sessions, output) = self.at.open().await?;
         let before = live(&sessions, self.id).await?;
         let record = sessions.touch(self.id).await?.ok_or(Error::NoLiveSession(self.id))?;
         if record.expires_at() <= before.expires_at() {
             remark("note: the policy gives it no later end, nothing was changed");
         }
-        show::print(Output::new(self.output.json), &sessions, &record, None)
+        show::print(output, &sessions, &record, None)
     }
 }

@@ -6,9 +6,9 @@ use sessile::engine::Changes;
 use sessile::record::{DataError, RESERVED_KEY};
 
 use super::{changeable, set, show};
-use crate::arguments::{OutputArgs, PolicyArgs, StoreArgs, by, session_id};
+use crate::arguments::{SessionsArgs, by, session_id};
 use crate::error::Error;
-use crate::output::{Output, remark};
+use crate::output::remark;
 
 /// Remove one key of a live session's data
 ///
@@ -23,11 +23,7 @@ pub(crate) struct Unset {
     /// The key
     key: String,
     #[command(flatten)]
-    policy: PolicyArgs,
-    #[command(flatten)]
-    store: StoreArgs,
-    #[command(flatten)]
-    output: OutputArgs,
+    at: SessionsArgs,
 }
 
 impl Unset {
@@ -35,8 +31,7 @@ impl Unset {
         if self.key == RESERVED_KEY {
             return Err(Error::Usage(DataError::Reserved.to_string()));
         }
-        let output = Output::new(self.output.json);
-        let sessions = self.store.sessions_by(self.policy).await?;
+        let (sessions, output) = self.at.open().await?;
         let before = changeable(&sessions, self.id).await?;
         if !before.data().contains(&self.key) {
             remark(&format!("note: the session has no key {:?}, nothing was changed", self.key));
