@@ -44,11 +44,11 @@ impl Model {
                 free
             }
             Write::Update(update) => {
-                let matches = self.matches(update.id, &update.expected, update.now);
+                let matches = self.matches(update.id, &update.expected, update.now.get());
                 if matches {
                     let row = self.0.get_mut(&update.id).unwrap();
                     row.data = StoredData::Text(Arc::clone(&update.data));
-                    row.updated_at = Some(update.now);
+                    row.updated_at = Some(update.now.get());
                     if let Some(user) = &update.user_id {
                         row.user_id = user.clone();
                     }
@@ -61,9 +61,9 @@ impl Model {
                 matches
             }
             Write::Touch(touch) => match self.0.get_mut(&touch.id) {
-                Some(row) if row.expires_at > touch.now && row.expires_at < touch.expires_at => {
+                Some(row) if row.expires_at > touch.now.get() && row.expires_at < touch.expires_at => {
                     row.expires_at = touch.expires_at;
-                    row.updated_at = Some(touch.now);
+                    row.updated_at = Some(touch.now.get());
                     true
                 }
                 _ => false,
@@ -71,7 +71,7 @@ impl Model {
             Write::Rotate(rotation) => {
                 let new = rotation.record.id();
                 let free = new == rotation.id || !self.0.contains_key(&new);
-                let matches = free && self.matches(rotation.id, &rotation.expected, rotation.now);
+                let matches = free && self.matches(rotation.id, &rotation.expected, rotation.now.get());
                 if matches {
                     self.0.remove(&rotation.id);
                     self.0.insert(new, columns(&rotation.record));
@@ -160,7 +160,7 @@ prop_compose! {
         ],
         now in times(),
     ) -> Update {
-        Update { id, expected, data, user_id, expires_at, now }
+        Update { id, expected, data, user_id, expires_at, now: now.into() }
     }
 }
 
@@ -169,9 +169,9 @@ fn writes() -> impl Strategy<Value = Write> {
         3 => records().prop_map(Write::Insert),
         4 => updates().prop_map(Write::Update),
         2 => (ids(), times(), times())
-            .prop_map(|(id, expires_at, now)| Write::Touch(Touch { id, expires_at, now })),
+            .prop_map(|(id, expires_at, now)| Write::Touch(Touch { id, expires_at, now: now.into() })),
         3 => (ids(), data(), records(), times()).prop_map(|(id, expected, record, now)| {
-            Write::Rotate(Rotation { id, expected, record, now })
+            Write::Rotate(Rotation { id, expected, record, now: now.into() })
         }),
         1 => ids().prop_map(Write::Delete),
     ]

@@ -48,7 +48,7 @@ async fn sqlx_and_sessile_share_a_file() {
         data: "{}".into(),
         user_id: None,
         expires_at: sessile::store::Expiry::Keep,
-        now,
+        now: now.into(),
     };
     assert_eq!(store.apply(Write::Update(stale)).await.unwrap(), Outcome::Unmatched);
     assert_eq!(store.load(id).await.unwrap().unwrap(), seen);

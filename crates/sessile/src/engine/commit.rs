@@ -183,7 +183,7 @@ fn written(write: &Write, before: &SessionRecord) -> SessionRecord {
                 data: crate::record::StoredData::Text(Arc::clone(&update.data)),
                 created_at: before.created_at(),
                 expires_at,
-                updated_at: Some(update.now),
+                updated_at: Some(update.now.planned()),
             })
         }
         Write::Insert(record) => record.clone(),

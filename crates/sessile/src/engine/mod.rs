@@ -212,6 +212,7 @@ impl Sessions {
 
     /// One write to the store, in time, together with those of others.
     async fn apply(&self, write: Write) -> Result<Outcome, StoreError> {
+        let write = write.judged_by(&self.inner.clock);
         match &self.inner.writes {
             Some(group) => self.in_time(group.ask(write)).await?.unwrap_or_else(|| Err(self.lost_batch())),
             None => self.in_time(self.store().apply(write)).await?,

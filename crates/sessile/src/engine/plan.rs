@@ -182,7 +182,7 @@ pub(crate) fn rewrite(
             data: text.unwrap_or_else(|| data.to_text()),
             user_id: (user.as_ref() != record.user_id()).then_some(user),
             expires_at: expiry_of_update(record, &meta, changes, policy, now),
-            now,
+            now: now.into(),
         };
         return Ok(Some((Write::Update(update), data)));
     };
@@ -199,7 +199,7 @@ pub(crate) fn rewrite(
         id: record.id(),
         expected: record.stored_data().clone(),
         record: SessionRecord::from_columns(columns),
-        now,
+        now: now.into(),
     };
     Ok(Some((Write::Rotate(rotation), data)))
 }
@@ -217,9 +217,9 @@ pub(crate) fn renewal(base: &Base, meta: &Meta, expires_at: Timestamp, now: Time
             data: text.clone(),
             user_id: None,
             expires_at: Expiry::Extend(expires_at),
-            now,
+            now: now.into(),
         }),
-        _ => Write::Touch(Touch { id: record.id(), expires_at, now }),
+        _ => Write::Touch(Touch { id: record.id(), expires_at, now: now.into() }),
     }
 }
 

@@ -15,6 +15,6 @@ pub use id::{IdText, InvalidSessionId, SessionId};
 pub use model::{Columns, SessionRecord};
 pub use random::{Random, RandomError, SystemRandom};
 pub use stored::{MAX_STORED_BYTES, StoredData};
-pub use time::{Clock, ManualClock, SqlText, SystemClock, Timestamp};
+pub use time::{Clock, ManualClock, Now, SqlText, SystemClock, Timestamp};
 pub use token::{InvalidSessionToken, SessionToken};
 pub use user::{InvalidUserId, MAX_USER_ID_CHARS, UserId};

@@ -4,6 +4,7 @@
 //! in this crate asks the operating system for the time but [`SystemClock`].
 
 use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
@@ -260,6 +261,48 @@ mod parse {
 pub trait Clock: Send + Sync + 'static {
     /// Now, in UTC.
     fn now(&self) -> Timestamp;
+}
+
+/// The time a write is judged by, asked as late as possible.
+///
+/// Between the plan of a write and its statement lie queues. A session that expires while its write waits
+/// there is dead when the write arrives, and has to stay so: who makes the write calls [`get`](Now::get)
+/// when the statement leaves.
+#[derive(Clone)]
+pub struct Now {
+    planned: Timestamp,
+    clock: Option<Arc<dyn Clock>>,
+}
+
+impl Now {
+    /// What `clock` says whenever it is asked, and never less than `planned`.
+    pub fn by(clock: Arc<dyn Clock>, planned: Timestamp) -> Now {
+        Now { planned, clock: Some(clock) }
+    }
+
+    /// The time at this moment. Two calls may differ: one statement asks once.
+    pub fn get(&self) -> Timestamp {
+        // A clock that was set back brings nobody back.
+        self.clock.as_ref().map_or(self.planned, |clock| clock.now().max(self.planned))
+    }
+
+    /// When the write was planned.
+    pub fn planned(&self) -> Timestamp {
+        self.planned
+    }
+}
+
+/// A time that stands still.
+impl From<Timestamp> for Now {
+    fn from(planned: Timestamp) -> Now {
+        Now { planned, clock: None }
+    }
+}
+
+impl fmt::Debug for Now {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.planned, f)
+    }
 }
 
 /// The operating system's clock.

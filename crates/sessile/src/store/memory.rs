@@ -102,6 +102,7 @@ impl MemoryStore {
         let Rotation { id: old, expected, record, now } = rotation;
         let new = record.id();
         let mut shards = self.lock_two(old, new);
+        let now = now.get();
         let taken = new != old && shards.of(new).rows.contains_key(&new);
         if taken || shards.of(old).matching(old, &expected, now).is_none() {
             return Outcome::Unmatched;
@@ -207,6 +208,7 @@ impl Shard {
 
     fn update(&mut self, update: Update) -> Outcome {
         let Update { id, expected, data, user_id, expires_at, now } = update;
+        let now = now.get();
         let Some(row) = self.matching(id, &expected, now) else {
             return Outcome::Unmatched;
         };
@@ -227,9 +229,9 @@ impl Shard {
     }
 
     fn touch(&mut self, touch: &Touch) -> Outcome {
+        let now = touch.now.get();
         let row = self.rows.get(&touch.id);
-        let Some(row) = row.filter(|row| row.is_live(touch.now) && row.expires_at() < touch.expires_at)
-        else {
+        let Some(row) = row.filter(|row| row.is_live(now) && row.expires_at() < touch.expires_at) else {
             return Outcome::Unmatched;
         };
         let changed = SessionRecord::from_columns(Columns {
@@ -238,7 +240,7 @@ impl Shard {
             data: row.stored_data().clone(),
             created_at: row.created_at(),
             expires_at: touch.expires_at,
-            updated_at: Some(touch.now),
+            updated_at: Some(now),
         });
         self.put(changed);
         Outcome::Applied
@@ -424,7 +426,7 @@ mod tests {
             id: record(1).id(),
             expected: StoredData::empty(),
             record: record(4),
-            now: record(1).created_at().unwrap(),
+            now: record(1).created_at().unwrap().into(),
         };
         assert_eq!(store.apply(Write::Rotate(rotation)).await.unwrap(), Outcome::Applied, "takes no room");
         store.apply(Write::Delete(record(255).id())).await.unwrap();

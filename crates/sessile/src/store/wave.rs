@@ -46,7 +46,12 @@ mod tests {
 
     fn rotate(from: u8, to: u8) -> Write {
         let record = SessionRecord::new(id(to), Timestamp::MAX, Timestamp::MIN);
-        Write::Rotate(Rotation { id: id(from), expected: StoredData::Null, record, now: Timestamp::MIN })
+        Write::Rotate(Rotation {
+            id: id(from),
+            expected: StoredData::Null,
+            record,
+            now: Timestamp::MIN.into(),
+        })
     }
 
     #[test]

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use crate::record::{SessionId, SessionRecord, StoredData, Timestamp, UserId};
+use crate::record::{Clock, Now, SessionId, SessionRecord, StoredData, Timestamp, UserId};
 
 /// One conditional step on one session.
 #[derive(Debug, Clone)]
@@ -34,6 +34,18 @@ impl Write {
             Write::Delete(id) => *id,
         }
     }
+
+    /// The same, judged by what the clock says when it is made and not when it was planned.
+    #[must_use]
+    pub(crate) fn judged_by(mut self, clock: &Arc<dyn Clock>) -> Write {
+        match &mut self {
+            Write::Update(Update { now, .. })
+            | Write::Touch(Touch { now, .. })
+            | Write::Rotate(Rotation { now, .. }) => *now = Now::by(Arc::clone(clock), now.planned()),
+            Write::Insert(_) | Write::Delete(_) => {}
+        }
+        self
+    }
 }
 
 /// See [`Write::Update`]. Matches when the row exists, expires after `now` and its data equals
@@ -50,8 +62,8 @@ pub struct Update {
     pub user_id: Option<Option<UserId>>,
     /// What becomes of the expiry.
     pub expires_at: Expiry,
-    /// The engine's clock.
-    pub now: Timestamp,
+    /// The engine's clock, to be asked when the statement leaves.
+    pub now: Now,
 }
 
 /// What an [`Update`] does to `expires_at`.
@@ -73,8 +85,8 @@ pub struct Touch {
     pub id: SessionId,
     /// The new, later expiry.
     pub expires_at: Timestamp,
-    /// The engine's clock.
-    pub now: Timestamp,
+    /// The engine's clock, to be asked when the statement leaves.
+    pub now: Now,
 }
 
 /// See [`Write::Rotate`]. Matches as [`Update`] does; the row is then `record` and nothing else.
@@ -86,8 +98,8 @@ pub struct Rotation {
     pub expected: StoredData,
     /// The row that takes its place.
     pub record: SessionRecord,
-    /// The engine's clock.
-    pub now: Timestamp,
+    /// The engine's clock, to be asked when the statement leaves.
+    pub now: Now,
 }
 
 /// Whether a [`Write`] was made.

@@ -18,7 +18,7 @@ fn update(number: u16, expected: StoredData) -> Update {
         data: "{\"new\": 1}".into(),
         user_id: None,
         expires_at: Expiry::Keep,
-        now: time(NOW),
+        now: time(NOW).into(),
     }
 }
 
@@ -122,11 +122,17 @@ async fn times_with_a_zone_are_read_and_written_too() {
     let utc = "SELECT expires_at AT TIME ZONE 'UTC' FROM sessions";
     assert_eq!(schema.value(utc).await, "2030-01-02 04:00:00");
     let (before, after) = (time("2030-01-02 03:59:59.999999"), time(LATER));
-    let touch = |now| Write::Touch(Touch { id: id(1), expires_at: time("2030-01-02 05:00:00"), now });
+    let touch = |now: Timestamp| {
+        Write::Touch(Touch { id: id(1), expires_at: time("2030-01-02 05:00:00"), now: now.into() })
+    };
     assert_eq!(store.apply(touch(after)).await.unwrap(), Outcome::Unmatched);
     assert_eq!(store.apply(touch(before)).await.unwrap(), Outcome::Applied);
-    let rotated =
-        Rotation { id: id(1), expected: StoredData::empty(), record: record(2, None, "{}"), now: before };
+    let rotated = Rotation {
+        id: id(1),
+        expected: StoredData::empty(),
+        record: record(2, None, "{}"),
+        now: before.into(),
+    };
     assert_eq!(store.apply(Write::Rotate(rotated)).await.unwrap(), Outcome::Applied);
     assert_eq!(store.purge(after, PurgeLimits::default()).await.unwrap().removed, [id(2)]);
 }

@@ -19,7 +19,7 @@ fn update(number: u16, expected: &str, data: &str) -> Write {
         data: data.into(),
         user_id: None,
         expires_at: Expiry::Keep,
-        now: time(NOW),
+        now: time(NOW).into(),
     })
 }
 
@@ -145,7 +145,7 @@ async fn writes_behind_a_locked_row_keep_their_order() {
         id: id(1),
         expected: StoredData::Text("{ }".into()),
         record: record(2, None, "{ }"),
-        now: time(NOW),
+        now: time(NOW).into(),
     };
     let batch =
         vec![update(1, "{}", "{ }"), insert(7), Write::Rotate(rotation), Write::Delete(id(2)), insert(2)];
@@ -158,6 +158,50 @@ async fn writes_behind_a_locked_row_keep_their_order() {
     let outcomes = making.await.unwrap();
     assert!(outcomes.iter().all(|outcome| matches!(outcome, Ok(Outcome::Applied))), "{outcomes:?}");
     assert_eq!(store.load(id(2)).await.unwrap(), Some(record(2, None, "{}")));
+}
+
+/// [S08] [R12] Real time passes while the lock is held: a session that ended meanwhile stays dead.
+#[tokio::test]
+async fn who_expires_while_a_write_waits_for_a_lock_stays_dead() {
+    let schema = Schema::new().await;
+    let store = schema.store(PostgresStore::options()).await;
+    let expires_at = time("2031-01-01 00:00:00");
+    let soon = time(NOW).saturating_add(Duration::from_millis(300));
+    let python = schema.sql().await;
+    for number in 1..=3 {
+        store.apply(insert(number)).await.unwrap();
+    }
+    python.execute("UPDATE sessions SET expires_at = '2030-01-02 03:04:05.3'", &[]).await.unwrap();
+    python.batch_execute("BEGIN; SELECT * FROM sessions FOR UPDATE").await.unwrap();
+    let rotation = Rotation {
+        id: id(3),
+        expected: StoredData::empty(),
+        record: record(4, None, "{}"),
+        now: time(NOW).into(),
+    };
+    let mut waiting = JoinSet::new();
+    for write in [
+        Write::Touch(Touch { id: id(1), expires_at, now: time(NOW).into() }),
+        update(2, "{}", "{\"a\": 1}"),
+        Write::Rotate(rotation),
+    ] {
+        let store = store.clone();
+        waiting.spawn(async move { store.apply(write).await.unwrap() });
+    }
+    // Longer than they still had to live, counted from when all of them wait.
+    let other = schema.sql().await;
+    until(async || {
+        let count = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE $1";
+        let of_ours = format!("%{}%", schema.name);
+        other.query_one(count, &[&of_ours]).await.unwrap().get::<_, i64>(0) == 3
+    })
+    .await;
+    tokio::time::sleep(Duration::from_millis(400)).await;
+    python.batch_execute("COMMIT").await.unwrap();
+    assert!(waiting.join_all().await.iter().all(|&outcome| outcome == Outcome::Unmatched));
+    for number in 1..=3 {
+        assert_eq!(store.load(id(number)).await.unwrap().unwrap().expires_at(), soon);
+    }
 }
 
 #[tokio::test]
@@ -186,7 +230,7 @@ async fn crossing_batches_of_two_processes_are_all_made() {
     }
     let touch = |number, round: u64| {
         let later = time(LATER).saturating_add(Duration::from_secs(round));
-        Write::Touch(Touch { id: id(number), expires_at: later, now: time(NOW) })
+        Write::Touch(Touch { id: id(number), expires_at: later, now: time(NOW).into() })
     };
     let mut tasks = JoinSet::new();
     for (at, store) in stores.into_iter().enumerate() {
@@ -220,9 +264,9 @@ async fn statements_use_the_indexes() {
             id: id(number),
             expected: StoredData::Text("{ }".into()),
             record: record(number + 10_000, None, "{}"),
-            now: time(NOW),
+            now: time(NOW).into(),
         };
-        let touch = Touch { id: id(number), expires_at: time("2031-01-01 00:00:00"), now: time(NOW) };
+        let touch = Touch { id: id(number), expires_at: time("2031-01-01 00:00:00"), now: time(NOW).into() };
         [
             update(number, "{}", "{ }"),
             Write::Touch(touch),

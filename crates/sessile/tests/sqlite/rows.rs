@@ -17,7 +17,7 @@ fn update(number: u16, expected: StoredData) -> Update {
         data: "{\"new\": 1}".into(),
         user_id: None,
         expires_at: Expiry::Keep,
-        now: time(NOW),
+        now: time(NOW).into(),
     }
 }
 
@@ -46,7 +46,7 @@ async fn rows_are_what_python_writes() {
          '2030-01-02 04:00:00.000000''2030-01-02 03:04:05.000000''"
     );
     let touch =
-        Touch { id: id(1), expires_at: time("2030-01-02 05:00:00"), now: time("2030-01-02 03:30:00") };
+        Touch { id: id(1), expires_at: time("2030-01-02 05:00:00"), now: time("2030-01-02 03:30:00").into() };
     assert_eq!(store.apply(Write::Touch(touch)).await.unwrap(), Outcome::Applied);
     let times = "SELECT expires_at || '|' || updated_at AS v FROM sessions";
     assert_eq!(database.value(times), "'2030-01-02 05:00:00.000000|2030-01-02 03:30:00.000000'");
@@ -177,8 +177,8 @@ async fn no_form_of_expiry_brings_a_dead_row_back() {
             Write::Update(update(1, expected.clone())),
             Write::Update(Update { expires_at: Expiry::Extend(time(LATER)), ..update(1, expected.clone()) }),
             Write::Update(Update { expires_at: Expiry::Set(time(LATER)), ..update(1, expected.clone()) }),
-            Write::Touch(Touch { id: id(1), expires_at: time(LATER), now: time(NOW) }),
-            Write::Rotate(Rotation { id: id(1), expected, record: rotated, now: time(NOW) }),
+            Write::Touch(Touch { id: id(1), expires_at: time(LATER), now: time(NOW).into() }),
+            Write::Rotate(Rotation { id: id(1), expected, record: rotated, now: time(NOW).into() }),
         ] {
             let shown = format!("{expiry}: {write:?}");
             assert_eq!(store.apply(write).await.unwrap(), Outcome::Unmatched, "{shown}");
@@ -187,7 +187,7 @@ async fn no_form_of_expiry_brings_a_dead_row_back() {
     }
     // A row that nobody can tell the expiry of takes no write but a deletion.
     database.sql().execute("UPDATE sessions SET expires_at = 9999999999999", ()).unwrap();
-    let touch = Touch { id: id(1), expires_at: time(LATER), now: time(NOW) };
+    let touch = Touch { id: id(1), expires_at: time(LATER), now: time(NOW).into() };
     assert_eq!(store.apply(Write::Touch(touch)).await.unwrap(), Outcome::Unmatched);
     assert_eq!(store.apply(Write::Update(update(1, StoredData::empty()))).await.unwrap(), Outcome::Unmatched);
     assert_eq!(store.apply(Write::Delete(id(1))).await.unwrap(), Outcome::Applied);
@@ -214,7 +214,7 @@ async fn a_rotation_to_a_taken_id_changes_nothing() {
         id: id(1),
         expected: StoredData::empty(),
         record: record(2, Some("ada"), "{}"),
-        now: time(NOW),
+        now: time(NOW).into(),
     };
     assert_eq!(store.apply(Write::Rotate(rotation)).await.unwrap(), Outcome::Unmatched);
     assert_eq!(store.load(id(1)).await.unwrap().as_ref(), Some(&rows[0]));

@@ -1,15 +1,17 @@
 //! Writes: grouped, apart when one fails, waiting for others' locks, never lost with their caller.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use sessile::record::StoredData;
+use sessile::record::{ManualClock, Now, StoredData};
 use sessile::store::sqlite::{ReadMode, Synchronous};
 use sessile::store::{
-    Expiry, ListQuery, Liveness, Outcome, PurgeLimits, SessionStore, SqliteStore, StoreError, Update, Write,
+    Expiry, ListQuery, Liveness, Outcome, PurgeLimits, Rotation, SessionStore, SqliteStore, StoreError,
+    Touch, Update, Write,
 };
 use tokio::task::JoinSet;
 
-use crate::support::{Database, NOW, SqlLog, id, record, time};
+use crate::support::{Database, LATER, NOW, SqlLog, id, record, time};
 
 fn insert(number: u16) -> Write {
     Write::Insert(record(number, None, "{}"))
@@ -171,6 +173,53 @@ async fn a_lock_held_too_long_is_unavailable_and_then_over() {
     assert_eq!(store.apply(insert(2)).await.unwrap(), Outcome::Applied);
 }
 
+/// [S08] [R12] A write is judged when it is made, not when it was planned.
+#[tokio::test]
+async fn who_expires_while_a_write_waits_for_a_lock_stays_dead() {
+    let (database, store) = Database::with_store(SqliteStore::options()).await;
+    let clock = Arc::new(ManualClock::new(time(NOW)));
+    let now = || Now::by(clock.clone(), time(NOW));
+    let expires_at = time("2031-01-01 00:00:00");
+    for number in 1..=3 {
+        store.apply(insert(number)).await.unwrap();
+    }
+    let touch = Write::Touch(Touch { id: id(1), expires_at, now: now() });
+    let update = Write::Update(Update {
+        id: id(2),
+        expected: StoredData::empty(),
+        data: "{\"a\": 1}".into(),
+        user_id: None,
+        expires_at: Expiry::Extend(expires_at),
+        now: now(),
+    });
+    let expected = StoredData::empty();
+    let rotate = Write::Rotate(Rotation { id: id(3), expected, record: record(4, None, "{}"), now: now() });
+    let before: Vec<_> = store.load_many(&[id(1), id(2), id(3)]).await;
+    // A write that is alone, then several: they leave in different ways.
+    for writes in [vec![touch.clone()], vec![touch, update, rotate]] {
+        clock.set(time(NOW));
+        let log = SqlLog::of(&database.path);
+        let other = lock(&database);
+        let applying = tokio::spawn({
+            let store = store.clone();
+            async move { store.apply_many(writes).await }
+        });
+        let mut seen = Vec::new();
+        until(async || {
+            seen.extend(log.take());
+            seen.iter().any(|statement| statement == "BEGIN IMMEDIATE")
+        })
+        .await;
+        clock.set(time(LATER));
+        drop(other);
+        for outcome in applying.await.unwrap() {
+            assert_eq!(outcome.unwrap(), Outcome::Unmatched);
+        }
+    }
+    let after = store.load_many(&[id(1), id(2), id(3)]).await;
+    assert_eq!(format!("{before:?}"), format!("{after:?}"));
+}
+
 #[tokio::test]
 async fn a_full_queue_makes_writes_wait_and_then_fail() {
     let wait = Duration::from_millis(150);
@@ -251,7 +300,7 @@ async fn reads_off_the_worker_see_what_was_committed() {
                     data: "{\"a\": 1}".into(),
                     user_id: None,
                     expires_at: Expiry::Keep,
-                    now: time(NOW),
+                    now: time(NOW).into(),
                 };
                 assert_eq!(store.apply(Write::Update(update)).await.unwrap(), Outcome::Applied);
                 store.load(id(number)).await.unwrap().unwrap().stored_data().clone()

@@ -43,7 +43,7 @@ impl Faulty {
         let row = self.row(update.id).await;
         match (self.1, row) {
             (Fault::SaveIsAnUpsert, None) => {
-                let row = SessionRecord::new(update.id, Timestamp::MAX, update.now);
+                let row = SessionRecord::new(update.id, Timestamp::MAX, update.now.get());
                 return self.0.apply(Write::Insert(row)).await;
             }
             (Fault::SaveComparesNothing, Some(row)) => update.expected = row.stored_data().clone(),
@@ -53,7 +53,7 @@ impl Faulty {
                     update.expected = row.stored_data().clone();
                 }
             }
-            (Fault::SaveRevivesTheExpired, Some(_)) => update.now = Timestamp::MIN,
+            (Fault::SaveRevivesTheExpired, Some(_)) => update.now = Timestamp::MIN.into(),
             _ => {}
         }
         self.0.apply(Write::Update(update)).await
@@ -75,8 +75,9 @@ impl Faulty {
             Fault::RotationKeepsTheOldRow => self.0.apply(Write::Insert(rotation.record)).await,
             Fault::RotationInTwoSteps => {
                 let row = self.row(rotation.id).await;
-                if row.is_none_or(|row| !row.is_live(rotation.now) || row.stored_data() != &rotation.expected)
-                {
+                if row.is_none_or(|row| {
+                    !row.is_live(rotation.now.get()) || row.stored_data() != &rotation.expected
+                }) {
                     return Ok(Outcome::Unmatched);
                 }
                 tokio::task::yield_now().await;

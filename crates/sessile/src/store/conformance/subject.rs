@@ -202,14 +202,19 @@ pub(super) fn update(row: &SessionRecord, data: &str, now: Timestamp) -> Update 
         data: data.into(),
         user_id: None,
         expires_at: Expiry::Keep,
-        now,
+        now: now.into(),
     }
 }
 
 pub(super) fn touch(row: &SessionRecord, expires_at: Timestamp, now: Timestamp) -> Write {
-    Write::Touch(Touch { id: row.id(), expires_at, now })
+    Write::Touch(Touch { id: row.id(), expires_at, now: now.into() })
 }
 
 pub(super) fn rotate(from: &SessionRecord, to: &SessionRecord, now: Timestamp) -> Write {
-    Write::Rotate(Rotation { id: from.id(), expected: from.stored_data().clone(), record: to.clone(), now })
+    Write::Rotate(Rotation {
+        id: from.id(),
+        expected: from.stored_data().clone(),
+        record: to.clone(),
+        now: now.into(),
+    })
 }

@@ -127,8 +127,8 @@ impl Writer {
         if calls.is_empty() {
             return Ok(HashSet::new());
         }
-        let values: Vec<Vec<Value<'_>>> = calls.iter().map(|call| call.values(writes)).collect();
         let session = self.grouped.session().await?;
+        let values: Vec<Vec<Value<'_>>> = calls.iter().map(|call| call.values(writes)).collect();
         let rows = match (&calls[..], &values[..]) {
             ([call], [values]) => vec![session.run(call.kind, &parameters(values)).await?],
             _ => {
@@ -193,7 +193,9 @@ impl Writer {
         mut chains: Chains,
     ) -> Chains {
         let answer = match answer {
-            Err(fault) if fault.is_collision() || fault.is_stale() => again(&self.grouped, writes, at).await,
+            Err(fault) if fault.is_collision() || fault.is_stale() => {
+                again(|| alone(&self.grouped, writes, at)).await
+            }
             answer => answer,
         };
         match answer {
@@ -270,7 +272,7 @@ impl Patience {
     async fn make(&self, write: Write) -> Made {
         let turn = self.link().await?;
         let writes = [write];
-        unless_taken(&writes[0], again(turn.link(), &writes, 0).await)
+        unless_taken(&writes[0], again(|| locked(turn.link(), &writes, 0)).await)
     }
 }
 
@@ -315,16 +317,37 @@ impl Chains {
     }
 }
 
-/// Makes a write alone, again and again while the database undoes it for the sake of others. [R15]
-async fn again(link: &Link, writes: &[Write], at: usize) -> Made {
+/// Makes a write alone.
+async fn alone(link: &Link, writes: &[Write], at: usize) -> Made {
     let call = Call::one(writes, at);
-    let values = call.values(writes);
+    let session = link.session().await?;
+    session.run(call.kind, &parameters(&call.values(writes))).await.map(outcome)
+}
+
+/// Makes a write alone, once its row is free, and judges it by the time that it is then.
+async fn locked(link: &Link, writes: &[Write], at: usize) -> Made {
+    let call = Call::one(writes, at);
+    let Some(lock) = call.lock() else { return alone(link, writes, at).await };
+    let session = link.session().await?;
+    let values = [lock.values(writes), call.values(writes)];
+    let statements = [(lock.kind, parameters(&values[0])), (call.kind, parameters(&values[1]))];
+    let rows = session.transaction(&statements).await;
+    if rows.as_ref().is_err_and(Fault::is_stale) {
+        session.forget().await;
+    }
+    Ok(outcome(rows?.pop().unwrap_or_default()))
+}
+
+/// Makes a write again and again while the database undoes it for the sake of others. [R15]
+async fn again<F: Future<Output = Made>>(make: impl Fn() -> F) -> Made {
     let mut left = ATTEMPTS;
     loop {
         left -= 1;
-        match link.run(call.kind, &parameters(&values)).await {
-            Err(fault) if fault.is_collision() && left > 0 => tokio::time::sleep(short_pause()).await,
-            answer => return answer.map(outcome),
+        match make().await {
+            Err(fault) if (fault.is_collision() || fault.is_stale()) && left > 0 => {
+                tokio::time::sleep(short_pause()).await;
+            }
+            answer => return answer,
         }
     }
 }

@@ -108,13 +108,23 @@ impl Call {
         Call { kind: kind(&writes[at]), places: vec![at] }
     }
 
+    /// What locks the rows of this call; `None` where no time is judged.
+    pub(super) fn lock(&self) -> Option<Call> {
+        match self.kind {
+            Kept::Update | Kept::Touch | Kept::Rotate => {
+                Some(Call { kind: Kept::Lock, places: self.places.clone() })
+            }
+            Kept::Load | Kept::Insert | Kept::Delete | Kept::Lock => None,
+        }
+    }
+
     /// The places whose writes were applied: the statement returns their ids.
     pub(super) fn applied(&self, writes: &[Write], rows: &[Row]) -> Vec<usize> {
         let ids: HashSet<SessionId> = rows.iter().filter_map(row::id).collect();
         self.places.iter().copied().filter(|&at| ids.contains(&writes[at].id())).collect()
     }
 
-    /// The statement's parameters, one array for each.
+    /// The statement's parameters, one array for each: made when it leaves, for the time is among them.
     pub(super) fn values<'a>(&self, writes: &'a [Write]) -> Vec<Value<'a>> {
         let of: Vec<&Write> = self.places.iter().map(|&at| &writes[at]).collect();
         let ids = array(&of, |write| Key(write.id()));
@@ -134,7 +144,7 @@ impl Call {
                 vec![
                     ids,
                     array(&of, |update| text(&update.expected)),
-                    array(&of, |update| Micros::from(update.now)),
+                    array(&of, |update| Micros::from(update.now.get())),
                     array(&of, |update| &*update.data),
                     array(&of, |update| match update.expires_at {
                         Expiry::Keep => None,
@@ -153,7 +163,7 @@ impl Call {
                 vec![
                     ids,
                     array(&of, |touch| Micros::from(touch.expires_at)),
-                    array(&of, |touch| Micros::from(touch.now)),
+                    array(&of, |touch| Micros::from(touch.now.get())),
                 ]
             }
             Kept::Rotate => {
@@ -165,12 +175,12 @@ impl Call {
                 let condition = [
                     ids,
                     array(&of, |rotation| text(&rotation.expected)),
-                    array(&of, |rotation| Micros::from(rotation.now)),
+                    array(&of, |rotation| Micros::from(rotation.now.get())),
                     array(&of, |rotation| Key(rotation.record.id())),
                 ];
                 condition.into_iter().chain(columns(&records)).collect()
             }
-            Kept::Load | Kept::Delete => vec![ids],
+            Kept::Load | Kept::Delete | Kept::Lock => vec![ids],
         }
     }
 }

@@ -38,6 +38,8 @@ pub(super) struct Dialler {
     pub(super) tls: Option<MakeRustlsConnect>,
     pub(super) place: Arc<Place>,
     pub(super) sql: Arc<Sql>,
+    /// For [`Duty::Patience`].
+    pub(super) patient: Arc<Sql>,
 }
 
 /// What a link is for.
@@ -370,7 +372,7 @@ impl Dialler {
         let hosts = u32::try_from(self.config.get_hosts().len().max(1)).unwrap_or(u32::MAX);
         let dialled = tokio::time::timeout(limit.saturating_mul(hosts), attempt).await;
         match dialled {
-            Ok(Ok((client, wire))) => Ok((self.session(client), wire)),
+            Ok(Ok((client, wire))) => Ok((self.session(client, duty), wire)),
             Ok(Err(Fault::Refused(refusal))) => Err(Fault::Refused(refusal)),
             Ok(Err(Fault::Cut(why) | Fault::Other(why) | Fault::Away(why))) => Err(Fault::Away(why)),
             Ok(Err(Fault::Slow)) | Err(_) => {
@@ -379,14 +381,15 @@ impl Dialler {
         }
     }
 
-    fn session(&self, client: Client) -> Session {
+    fn session(&self, client: Client, duty: Duty) -> Session {
+        let sql = if matches!(duty, Duty::Patience(_)) { &self.patient } else { &self.sql };
         Session {
             client,
             kept: [const { RwLock::const_new(None) }; Kept::COUNT],
             turn: Mutex::new(()),
             broken: Notify::new(),
             place: Arc::clone(&self.place),
-            sql: Arc::clone(&self.sql),
+            sql: Arc::clone(sql),
         }
     }
 }

@@ -6,7 +6,10 @@
 //!
 //! Round trips: 1 for each of these, also for a batch with its BEGIN and COMMIT, which are sent without
 //! waiting for answers. One more when a connection uses a statement for the first time and prepares it;
-//! and a batch that fails as a whole is made again apart: 1 for all its writes.
+//! and a batch that fails as a whole is made again apart: 1 for all its writes. A write whose row somebody
+//! else has locked is then made in a transaction that first takes the lock (BEGIN, SELECT FOR UPDATE, the
+//! write, COMMIT, in 1 round trip), so that a session which expires during the wait is dead; grouped writes
+//! wait for a lock 100 ms at most.
 //!
 //! There is no pool. Requests share a few connections and pipeline on them: two for loads, one for
 //! grouped writes, one for listings, counts and purges, and up to four, made when first needed, where

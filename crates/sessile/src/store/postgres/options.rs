@@ -109,7 +109,8 @@ impl PostgresOptions {
             timeout: self.timeout,
             lock_wait: self.timeout * 4 / 5,
         };
-        let dialler = Dialler { config: destination.config, tls, place: Arc::new(place), sql };
+        let patient = Arc::new(sql.patient());
+        let dialler = Dialler { config: destination.config, tls, place: Arc::new(place), sql, patient };
         PostgresStore::start(Arc::new(dialler), address.connections.unwrap_or(self.connections)).await
     }
 

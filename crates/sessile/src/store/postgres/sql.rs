@@ -33,6 +33,17 @@ const ROTATE: &str = "UPDATE @table AS t SET id = u.new_id, user_id = u.user_id,
     AS u (id, expected, now, new_id, user_id, data, created_at, expires_at, updated_at) \
     WHERE t.id = u.id AND t.data IS NOT DISTINCT FROM u.expected AND t.expires_at > u.now RETURNING u.id";
 
+/// The condition of the writes above where no lock is waited for, or hardly.
+const LIVE: &str = "t.expires_at > u.now";
+
+/// The same where the transaction began with a wait for [`LOCK`]: a session that expired meanwhile is
+/// dead.
+const LIVE_AFTER_WAIT: &str = "t.expires_at > u.now + (clock_timestamp() - transaction_timestamp())";
+
+/// A statement of its own: an UPDATE that waited for a lock judges a row which nobody has changed by the
+/// time before.
+const LOCK: &str = "SELECT id FROM @table WHERE id = ANY ($1::text[]) FOR UPDATE";
+
 const DELETE: &str = "DELETE FROM @table WHERE id = ANY ($1::text[]) RETURNING id";
 
 /// Plainly on the table: a row that is rotated meanwhile is waited for and followed to its new id,
@@ -113,13 +124,15 @@ pub(super) enum Kept {
     Touch,
     Rotate,
     Delete,
+    Lock,
 }
 
 impl Kept {
-    pub(super) const COUNT: usize = Kept::Delete as usize + 1;
+    pub(super) const COUNT: usize = Kept::Lock as usize + 1;
 }
 
 /// The statements for one table.
+#[derive(Clone)]
 pub(super) struct Sql {
     table: String,
     kept: [String; Kept::COUNT],
@@ -145,7 +158,7 @@ impl Sql {
             format!("{head}{}{}", quoted(&index_name(name, column)), on(tail))
         };
         Sql {
-            kept: [on(LOAD), on(INSERT), on(UPDATE), on(TOUCH), on(ROTATE), on(DELETE)],
+            kept: [on(LOAD), on(INSERT), on(UPDATE), on(TOUCH), on(ROTATE), on(DELETE), on(LOCK)],
             delete_user: on(DELETE_USER),
             purge: on(PURGE),
             stats: on(STATS),
@@ -156,6 +169,12 @@ impl Sql {
 
     pub(super) fn kept(&self, statement: Kept) -> &str {
         &self.kept[statement as usize]
+    }
+
+    /// The same for connections on which a write may wait long for a lock.
+    pub(super) fn patient(&self) -> Sql {
+        let patient = |statement: &String| statement.replace(LIVE, LIVE_AFTER_WAIT);
+        Sql { kept: self.kept.each_ref().map(patient), ..self.clone() }
     }
 
     /// The table as SQL reads it.

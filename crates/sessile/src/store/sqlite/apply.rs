@@ -21,7 +21,7 @@ pub(super) fn write(connection: &Connection, sql: &Sql, write: &Write) -> rusqli
             }
             Write::Update(it) => update(connection, sql, it)?,
             Write::Touch(Touch { id, expires_at, now }) => sql::prepare(connection, &sql.touch)?
-                .execute((id.to_text().as_str(), Time::from(*expires_at), Time::from(*now)))?,
+                .execute((id.to_text().as_str(), Time::from(*expires_at), Time::from(now.get())))?,
             Write::Rotate(rotation) => rotate(connection, sql, rotation)?,
             Write::Delete(id) => sql::prepare(connection, &sql.delete)?.execute([id.to_text().as_str()])?,
         };
@@ -32,7 +32,7 @@ fn update(connection: &Connection, sql: &Sql, update: &Update) -> rusqlite::Resu
     let mut statement = sql::prepare(connection, sql.update(update.expires_at, update.user_id.is_some()))?;
     statement.raw_bind_parameter(1, update.id.to_text().as_str())?;
     statement.raw_bind_parameter(2, Data(&update.expected))?;
-    statement.raw_bind_parameter(3, Time::from(update.now))?;
+    statement.raw_bind_parameter(3, Time::from(update.now.get()))?;
     statement.raw_bind_parameter(4, &*update.data)?;
     if let Expiry::Extend(to) | Expiry::Set(to) = update.expires_at {
         statement.raw_bind_parameter(5, Time::from(to))?;
@@ -48,7 +48,7 @@ fn rotate(connection: &Connection, sql: &Sql, rotation: &Rotation) -> rusqlite::
     let mut statement = sql::prepare(connection, &sql.rotate)?;
     statement.raw_bind_parameter(1, rotation.id.to_text().as_str())?;
     statement.raw_bind_parameter(2, Data(&rotation.expected))?;
-    statement.raw_bind_parameter(3, Time::from(rotation.now))?;
+    statement.raw_bind_parameter(3, Time::from(rotation.now.get()))?;
     bind_record(&mut statement, 4, &rotation.record)?;
     match statement.raw_execute() {
         Err(error) if fault::is_taken(&error) => Ok(0),

@@ -201,8 +201,7 @@ impl Worker {
     fn group(&self, mut group: Vec<Batch>) {
         let connection = self.connection.lock();
         while let Some(first) = group.iter().map(|batch| batch.deadline).min() {
-            wait_until(&connection, first);
-            let Some(answers) = self.attempt(&connection, &group) else {
+            let Some(answers) = self.attempt(&connection, &group, first) else {
                 let now = Instant::now();
                 for batch in group.extract_if(.., |batch| batch.deadline <= now) {
                     let locked = batch.writes.iter().map(|_| Err(self.place.locked(None))).collect();
@@ -216,16 +215,19 @@ impl Worker {
         }
     }
 
-    /// `None` when somebody else holds the lock: then nothing was done.
-    fn attempt(&self, connection: &Connection, group: &[Batch]) -> Option<Vec<Vec<Applied>>> {
+    /// `None` when somebody else holds the lock until then: nothing was done.
+    fn attempt(&self, connection: &Connection, group: &[Batch], until: Instant) -> Option<Vec<Vec<Applied>>> {
         if let [Batch { writes, .. }] = group
             && let [write] = &writes[..]
         {
-            return match apply::write(connection, &self.sql, write) {
-                Err(error) if fault::is_locked(&error) => None,
-                done => Some(vec![vec![self.answer(done)]]),
-            };
+            // Not a moment's wait in here: the statement has the time in it.
+            wait_until(connection, Instant::now());
+            match apply::write(connection, &self.sql, write) {
+                Err(error) if fault::is_locked(&error) => {}
+                done => return Some(vec![vec![self.answer(done)]]),
+            }
         }
+        wait_until(connection, until);
         match self.together(connection, group) {
             Ok(answers) => Some(answers),
             Err(error) if fault::is_locked(&error) => None,
@@ -233,7 +235,8 @@ impl Worker {
         }
     }
 
-    /// All in one transaction. An error means that none of them is done.
+    /// All in one transaction. An error means that none of them is done. BEGIN is where a lock is waited
+    /// for; what comes after it knows the time.
     fn together(&self, connection: &Connection, group: &[Batch]) -> rusqlite::Result<Vec<Vec<Applied>>> {
         sql::run(connection, sql::BEGIN)?;
         let mut answers = Vec::with_capacity(group.len());
@@ -255,16 +258,26 @@ impl Worker {
         Ok(answers)
     }
 
-    /// Each on its own.
+    /// Each in a transaction of its own.
     fn apart(&self, connection: &Connection, group: &[Batch]) -> Vec<Vec<Applied>> {
         let of_batch = |batch: &Batch| {
             let one = |write| {
                 wait_until(connection, batch.deadline);
-                self.answer(apply::write(connection, &self.sql, write))
+                self.answer(self.alone(connection, write))
             };
             batch.writes.iter().map(one).collect()
         };
         group.iter().map(of_batch).collect()
+    }
+
+    fn alone(&self, connection: &Connection, write: &Write) -> rusqlite::Result<Outcome> {
+        sql::run(connection, sql::BEGIN)?;
+        let done = apply::write(connection, &self.sql, write)
+            .and_then(|outcome| sql::run(connection, sql::COMMIT).map(|()| outcome));
+        if done.is_err() {
+            self.roll_back(connection);
+        }
+        done
     }
 
     fn answer(&self, done: rusqlite::Result<Outcome>) -> Applied {
