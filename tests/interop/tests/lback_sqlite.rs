@@ -1,6 +1,6 @@
 //! sessile and the real lback 1.0.3 on one SQLite file, both ways.
 //!
-//! Python runs the package itself (`peer.py`); both sides have the same standing clock. The table is the
+//! Python runs the package itself (`src/peer.py`); both sides have the same standing clock. The table is the
 //! one that SQLAlchemy makes, unless a test says otherwise.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "the helpers of tests")]
 
@@ -10,8 +10,8 @@ mod broken;
 mod lifetimes;
 #[path = "lback_sqlite/merging.rs"]
 mod merging;
-#[path = "lback_sqlite/peer.rs"]
-mod peer;
+#[path = "lback_sqlite/scene.rs"]
+mod scene;
 #[path = "lback_sqlite/requests.rs"]
 mod requests;
 #[path = "lback_sqlite/rows.rs"]

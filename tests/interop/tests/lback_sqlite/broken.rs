@@ -7,7 +7,7 @@ use sessile::engine::Event;
 use sessile::record::json::{MAX_DEPTH, MAX_INTEGER_DIGITS, MAX_WRITE_DEPTH};
 use sessile::store::{ListQuery, Liveness, SessionStore};
 
-use crate::peer::{Scene, noon, seconds};
+use crate::scene::{Scene, noon, seconds};
 
 fn nested(levels: usize) -> String {
     "[".repeat(levels) + &"]".repeat(levels)
@@ -76,7 +76,7 @@ async fn rust_keeps_what_it_would_not_write() {
     assert_eq!((scene.text(id), scene.python.data_of(id)), (expected.clone(), expected));
     // Its own session under a new id, too.
     let answer = scene.visit(Some(id), |session| format!("{:?}", session.login("ada").is_ok())).await;
-    let new = crate::peer::id_in(&answer.cookies[0]);
+    let new = crate::scene::id_in(&answer.cookies[0]);
     assert!(scene.text(new).starts_with(&format!(r#"{{"deep": {deep}, "a": 1, "#)));
 }
 

@@ -8,7 +8,7 @@ use sessile::SessionId;
 use sessile::engine::{EngineError, Event, NewSession, Rejection};
 use sessile::{SessionError, UserId};
 
-use crate::peer::{CREATED, DATA, EXPIRES, Scene, UPDATED, noon, seconds, shown};
+use crate::scene::{CREATED, DATA, EXPIRES, Scene, UPDATED, noon, seconds, shown};
 
 fn expiry(scene: &Scene, id: SessionId) -> String {
     shown(&scene.cells(id).unwrap()[EXPIRES]).to_owned()
@@ -199,8 +199,8 @@ async fn an_expired_row_stays_as_it_is() {
         })
         .await;
     assert_eq!(answer.body, r#"["b"]"#, "a fresh session");
-    assert_ne!(crate::peer::id_in(&answer.cookies[0]), id);
+    assert_ne!(crate::scene::id_in(&answer.cookies[0]), id);
     let answer = scene.python.request(id, &[json!(["set", "c", "3"])]);
-    assert_ne!(crate::peer::id_in(answer["cookies"][0].as_str().unwrap()), id);
+    assert_ne!(crate::scene::id_in(answer["cookies"][0].as_str().unwrap()), id);
     assert_eq!(scene.cells(id).unwrap(), cells);
 }

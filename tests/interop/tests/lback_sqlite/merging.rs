@@ -5,7 +5,7 @@ use sessile::engine::{EngineError, Event};
 use sessile::store::{SessionStore, SqliteStore};
 use sessile::{Policy, SessionError, SessionId, Sessions};
 
-use crate::peer::{CREATED, DATA, EXPIRES, Scene, USER, request, seconds, shown};
+use crate::scene::{CREATED, DATA, EXPIRES, Scene, USER, request, seconds, shown};
 
 /// Law 1: a key that Rust changes leaves every other byte as Python, or whoever it was, wrote it.
 #[tokio::test]
@@ -161,7 +161,7 @@ async fn a_session_that_rust_ended_stays_dead() {
     // With its cookie Python begins a new session, under a new id.
     let answer = scene.python.request(id, &[json!(["dict"])]);
     assert_eq!(answer["results"], json!(["{}"]));
-    assert_ne!(crate::peer::id_in(answer["cookies"][0].as_str().unwrap()), id);
+    assert_ne!(crate::scene::id_in(answer["cookies"][0].as_str().unwrap()), id);
     assert_eq!(scene.cells(id), None);
 }
 
@@ -172,7 +172,7 @@ async fn rust_waits_while_python_holds_the_lock() {
     let id = scene.python.create(r#"{"a": 1}"#);
     let other = scene.python.create("{}");
     let before = scene.cells(id).unwrap();
-    scene.set_clocks(crate::peer::noon().saturating_add(seconds(60)));
+    scene.set_clocks(crate::scene::noon().saturating_add(seconds(60)));
     scene.python.ask_until_it_waits(request(Some(id), &[json!(["hold"])]));
 
     // Reading: at once, and what was committed.
@@ -206,7 +206,7 @@ async fn a_lock_that_is_held_too_long_is_an_error_and_passes() {
     scene.sessions = Sessions::builder(store).policy(Policy::lback()).clock(fixed()).build();
     let id = scene.python.create("{}");
     // A renewal that changes nothing would take no lock.
-    scene.set_clocks(crate::peer::noon().saturating_add(seconds(60)));
+    scene.set_clocks(crate::scene::noon().saturating_add(seconds(60)));
     scene.python.ask_until_it_waits(request(Some(id), &[json!(["hold"])]));
     let change = |session: &sessile::Session| {
         session.insert("rust", &1).unwrap();
@@ -224,7 +224,7 @@ async fn a_lock_that_is_held_too_long_is_an_error_and_passes() {
 }
 
 fn fixed() -> sessile::record::ManualClock {
-    sessile::record::ManualClock::new(crate::peer::noon())
+    sessile::record::ManualClock::new(crate::scene::noon())
 }
 
 /// Both sides take turns with all they have; at the end both see the same.
@@ -232,7 +232,7 @@ fn fixed() -> sessile::record::ManualClock {
 async fn a_session_lives_with_both() {
     let mut scene = Scene::new().await;
     let answer = scene.python.ask(request(None, &[json!(["set", "cart", "[1]"])]));
-    let id: SessionId = crate::peer::id_in(answer["cookies"][0].as_str().unwrap());
+    let id: SessionId = crate::scene::id_in(answer["cookies"][0].as_str().unwrap());
     let answer = scene
         .visit(Some(id), |session| {
             session.push("cart", &2).unwrap();

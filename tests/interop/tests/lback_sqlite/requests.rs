@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use sessile::SessionId;
 
-use crate::peer::{Scene, USER, id_in, request};
+use crate::scene::{Scene, USER, id_in, request};
 
 use rusqlite::types::Value as Cell;
 

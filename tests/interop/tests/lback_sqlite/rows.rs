@@ -7,7 +7,7 @@ use sessile::record::{StoredData, Timestamp};
 use sessile::store::{SessionStore, StoreError};
 use sessile::{SessionData, SessionId, UserId};
 
-use crate::peer::{CREATED, DATA, EXPIRES, Scene, UPDATED, USER, noon, seconds, shown};
+use crate::scene::{CREATED, DATA, EXPIRES, Scene, UPDATED, USER, noon, seconds, shown};
 
 /// What sessions hold, and what Python alone can put there.
 fn texts() -> Vec<String> {
@@ -302,7 +302,7 @@ async fn rust_values_are_what_python_would_have_written() {
             String::new()
         })
         .await;
-    let id = crate::peer::id_in(&answer.cookies[0]);
+    let id = crate::scene::id_in(&answer.cookies[0]);
     let text = scene.text(id);
     assert_eq!(
         text,

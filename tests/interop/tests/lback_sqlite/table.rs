@@ -5,7 +5,7 @@ use sessile::UserId;
 use sessile::engine::NewSession;
 use sessile::store::SessionStore;
 
-use crate::peer::Scene;
+use crate::scene::Scene;
 
 /// Each side makes a row, changes the other's, and removes its own.
 async fn live_together(scene: &mut Scene) {

@@ -1,10 +1,7 @@
 //! The two sides and the file between them.
 
-use std::io::{BufRead, BufReader, Write};
-use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::Router;
@@ -12,114 +9,14 @@ use axum::body::Body;
 use axum::routing::get;
 use http::{Request, StatusCode, header};
 use rusqlite::types::Value as Cell;
-use serde_json::{Value, json};
+use serde_json::json;
 use sessile::engine::{Credential, Event};
 use sessile::record::{ManualClock, Timestamp};
 use sessile::store::SqliteStore;
 use sessile::{LazySession, Policy, Session, SessionId, SessionLayer, Sessions};
+pub(crate) use sessile_interop::request;
+use sessile_interop::{Database, Peer};
 use tower::ServiceExt;
-
-/// The interpreter that has imported the package, and forks for each who connects.
-struct Interpreter {
-    socket: PathBuf,
-    /// Its standard input: it ends with this process.
-    _life: Mutex<Child>,
-}
-
-fn interpreter() -> &'static Interpreter {
-    static INTERPRETER: OnceLock<Interpreter> = OnceLock::new();
-    INTERPRETER.get_or_init(|| {
-        let mut process = Command::new(sessile_interop::python())
-            .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/lback_sqlite/peer.py"))
-            // A zone in which a time that is taken for local is hours off.
-            .env("TZ", "Asia/Tokyo")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("the interpreter starts");
-        let mut socket = String::new();
-        BufReader::new(process.stdout.take().unwrap()).read_line(&mut socket).unwrap();
-        Interpreter { socket: socket.trim_end().into(), _life: Mutex::new(process) }
-    })
-}
-
-/// The package in a process of its own, which does what it is told.
-pub(crate) struct Peer(BufReader<UnixStream>);
-
-impl Peer {
-    fn start(project: &Path, file: &Path) -> Peer {
-        let mut peer = Peer(BufReader::new(UnixStream::connect(&interpreter().socket).unwrap()));
-        peer.say(&json!([project, file]));
-        assert_eq!(peer.hear(), Ok(json!("ready")));
-        peer
-    }
-
-    /// What came of it, or what Python raised.
-    pub(crate) fn attempt(&mut self, order: Value) -> Result<Value, String> {
-        self.say(&order);
-        self.hear()
-    }
-
-    /// What came of it.
-    pub(crate) fn ask(&mut self, order: Value) -> Value {
-        let shown = order.to_string();
-        self.attempt(order).unwrap_or_else(|error| panic!("{shown}: {error}"))
-    }
-
-    /// Begins something that comes to a point where it waits for [`go_on`](Self::go_on).
-    pub(crate) fn ask_until_it_waits(&mut self, order: Value) {
-        assert_eq!(self.ask(order), "waiting");
-    }
-
-    /// Lets it go on, and says what came of it.
-    pub(crate) fn go_on(&mut self) -> Result<Value, String> {
-        self.say(&json!("go on"));
-        self.hear()
-    }
-
-    /// The id of a row that the model made, good for half an hour.
-    pub(crate) fn create(&mut self, data: &str) -> SessionId {
-        let id = self.ask(json!(["create", data, 1800]));
-        id.as_str().unwrap().parse().unwrap()
-    }
-
-    /// What the model makes of a row.
-    pub(crate) fn read(&mut self, id: SessionId) -> Value {
-        self.ask(json!(["read", id.to_string()]))
-    }
-
-    /// The text that `json.dumps` makes of what the model reads as the row's data.
-    pub(crate) fn data_of(&mut self, id: SessionId) -> String {
-        self.read(id)["data_dict"].as_str().unwrap().to_owned()
-    }
-
-    /// A request with this session's cookie through the package's WSGI application, with what its view does.
-    pub(crate) fn request(&mut self, id: SessionId, steps: &[Value]) -> Value {
-        self.ask(request(Some(id), steps))
-    }
-
-    fn say(&mut self, order: &Value) {
-        let line = sessile::record::json::to_text(order).unwrap() + "\n";
-        self.0.get_mut().write_all(line.as_bytes()).unwrap();
-    }
-
-    fn hear(&mut self) -> Result<Value, String> {
-        let mut line = String::new();
-        self.0.read_line(&mut line).unwrap();
-        let mut answer: Value = serde_json::from_str(&line).unwrap_or_else(|_| panic!("{line:?}"));
-        match answer.get("error") {
-            Some(error) => Err(error.as_str().unwrap().to_owned()),
-            None => Ok(answer["ok"].take()),
-        }
-    }
-}
-
-/// The order for a request with this session's cookie.
-pub(crate) fn request(id: Option<SessionId>, steps: &[Value]) -> Value {
-    let mut order = vec![json!("request"), json!(id.map(|id| format!("session_id={id}")))];
-    order.extend_from_slice(steps);
-    Value::Array(order)
-}
 
 /// Noon on a day when both clocks stand still.
 pub(crate) fn noon() -> Timestamp {
@@ -153,7 +50,7 @@ impl Scene {
     pub(crate) async fn without_table() -> Scene {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("sessions.db");
-        let mut python = Peer::start(directory.path(), &file);
+        let mut python = Peer::start(directory.path(), &Database::Sqlite(file.clone()));
         python.ask(json!(["clock", noon().to_string()]));
         let store = SqliteStore::open(&file).await.unwrap();
         let clock = Arc::new(ManualClock::new(noon()));

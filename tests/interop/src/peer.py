@@ -1,7 +1,8 @@
-"""The peer: lback 1.0.3 itself on one SQLite file, told what to do in JSON lines.
+"""The peer: lback 1.0.3 itself on one database, told what to do in JSON lines.
 
 It prints the path of a socket. Who connects there names a directory and a database and is served by a process
-of its own, forked when the package has long been imported. It ends when its standard input does.
+of its own, forked when the package has long been imported. It ends when its standard input does, and a forked
+process when its connection does.
 
 Each line is `[operation, argument, ...]`; each answer `{"ok": ...}` or `{"error": "Class: message"}`.
 Everything goes through the package: its model, its SessionManager, and for requests its real
@@ -20,22 +21,23 @@ import signal
 import socket
 import sys
 import tempfile
+import threading
 import types
 from datetime import datetime, timedelta
 
 SETTINGS = """
 ROOT_URLCONF = 'peer_urls'
 INSTALLED_APPS = []
-MIDDLEWARES = [
-    'lback.middlewares.sqlalchemy_middleware.SQLAlchemySessionMiddleware',
-    'lback.middlewares.session_middleware.SessionMiddleware',
-]
-LOGGING = {'version': 1, 'disable_existing_loggers': False, 'handlers': {'none': {'class': 'logging.NullHandler'}},
-           'root': {'handlers': ['none']}}
+MIDDLEWARES = {middlewares!r}
+LOGGING = {{'version': 1, 'disable_existing_loggers': False, 'handlers': {{'none': {{'class': 'logging.NullHandler'}}}},
+           'root': {{'handlers': ['none']}}}}
 """
+SESSIONS = [
+    "lback.middlewares.sqlalchemy_middleware.SQLAlchemySessionMiddleware",
+    "lback.middlewares.session_middleware.SessionMiddleware",
+]
 # The package also asks for these.
 os.environ.update(
-    DB_ENGINE="sqlite",
     LOGGING_LEVEL="CRITICAL",
     JWT_SECRET_KEY="not used here",
     SMTP_SERVER="localhost",
@@ -46,17 +48,20 @@ urls = types.ModuleType("peer_urls")
 urls.urlpatterns = []
 sys.modules["peer_urls"] = urls
 
+import application
 import lback.auth.session_auth
 import lback.middlewares.session_middleware
 import lback.utils.app_session
 import lback.utils.session_manager
 from lback.auth.session_auth import SessionAuth
-from lback.core import server
+from lback.core import config, server
 from lback.core.response import Response
 from lback.models.base import Base
 from lback.models.session import Session
 from lback.utils.app_session import AppSession
+from cryptography.fernet import Fernet
 from sqlalchemy import inspect
+from werkzeug.serving import WSGIRequestHandler, make_server
 
 class Clock(datetime):
     """The package's clock, which the other side sets: nobody waits for an expiry."""
@@ -297,12 +302,26 @@ def columns():
     }
 
 
+class Silent(WSGIRequestHandler):
+    """Logs no requests."""
+
+    def log(self, type, message, *args):
+        pass
+
+
+def listen():
+    """The application behind the package's own server, a thread for each request; the port it took."""
+    http = make_server("127.0.0.1", 0, server.wsgi_application, threaded=True, request_handler=Silent)
+    threading.Thread(target=http.serve_forever, daemon=True).start()
+    return http.server_port
+
+
 # The connection of this process, once it has one.
 LINES = None
 
 
 def answer(what):
-    LINES.write(json.dumps(what) + "\n")
+    LINES.write(json.dumps(what, default=str) + "\n")
     LINES.flush()
 
 
@@ -316,6 +335,7 @@ OPERATIONS = (
     create_table,
     delete,
     expire,
+    listen,
     manager,
     read,
     request,
@@ -325,17 +345,28 @@ OPERATIONS = (
 NAMES = {operation.__name__: operation for operation in OPERATIONS}
 
 
+def begin(project, environment, password, is_application):
+    """Sets the package up as its users do: by a settings file and the environment."""
+    middlewares = application.MIDDLEWARES if is_application else SESSIONS
+    with open(os.path.join(project, "settings.py"), "w", encoding="ascii") as settings:
+        settings.write(SETTINGS.format(middlewares=middlewares))
+    os.chdir(project)
+    os.environ.update(environment)
+    if password is not None:
+        # The package takes it encrypted only.
+        key = config.DEFAULTS["ENCRYPTION_KEY"].encode()
+        os.environ["DB_PASSWORD_ENCRYPTED"] = Fernet(key).encrypt(password.encode()).decode()
+    server.initialize_core_components()
+    server.app_controller.add_route("/view", view, methods=["GET"], requires_auth=False)
+    if is_application:
+        application.add_routes(server)
+
+
 def serve(connection):
     """One database, until the other side hangs up."""
     global LINES
     LINES = connection.makefile("rw", encoding="ascii", newline="\n")
-    project, database = json.loads(LINES.readline())
-    with open(os.path.join(project, "settings.py"), "w", encoding="ascii") as settings:
-        settings.write(SETTINGS)
-    os.chdir(project)
-    os.environ["DATABASE_URL"] = f"sqlite:///{database}"
-    server.initialize_core_components()
-    server.app_controller.add_route("/view", view, methods=["GET"], requires_auth=False)
+    begin(**json.loads(LINES.readline()))
     answer({"ok": "ready"})
     while line := LINES.readline():
         name, *arguments = json.loads(line)
