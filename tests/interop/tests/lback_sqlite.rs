@@ -10,11 +10,11 @@ mod broken;
 mod lifetimes;
 #[path = "lback_sqlite/merging.rs"]
 mod merging;
-#[path = "lback_sqlite/scene.rs"]
-mod scene;
 #[path = "lback_sqlite/requests.rs"]
 mod requests;
 #[path = "lback_sqlite/rows.rs"]
 mod rows;
+#[path = "lback_sqlite/scene.rs"]
+mod scene;
 #[path = "lback_sqlite/table.rs"]
 mod table;
