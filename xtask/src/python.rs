@@ -15,7 +15,7 @@ const OLDEST: (u32, u32) = (3, 9);
 const PROBE: &str = "import sys; print(*sys.version_info[:2], flush=True); import venv, ensurepip";
 
 /// What the interop tests import; an environment without it is not complete.
-const IMPORTS: &str = "import lback.models.session";
+const IMPORTS: &str = "import lback.models.session, psycopg2, pymysql";
 
 /// What `PATH` has in the way of Python.
 #[derive(Debug, PartialEq)]
