@@ -11,6 +11,10 @@ use sessile::store::{MemoryStore, SessionStore, conformance};
 #[path = "support/postgres.rs"]
 mod postgres_server;
 
+#[cfg(feature = "redis")]
+#[path = "support/redis.rs"]
+mod redis_server;
+
 mod memory {
     use super::*;
 
@@ -88,4 +92,46 @@ mod postgres {
     }
 
     sessile::conformance_tests!(fresh);
+}
+
+#[cfg(feature = "redis")]
+mod redis {
+    use std::cell::RefCell;
+
+    use sessile::store::RedisStore;
+
+    use super::redis_server::{Kind, Prefix};
+    use super::*;
+
+    thread_local! {
+        /// Dropped when the thread of the test ends.
+        static PREFIXES: RefCell<Vec<Prefix>> = const { RefCell::new(Vec::new()) };
+    }
+
+    async fn fresh(kind: Kind) -> Arc<dyn SessionStore> {
+        let prefix = Prefix::new(kind);
+        let store = prefix.store(RedisStore::options()).await;
+        PREFIXES.with_borrow_mut(|prefixes| prefixes.push(prefix));
+        Arc::new(store)
+    }
+
+    mod single {
+        use super::*;
+
+        async fn on_one_server() -> Arc<dyn SessionStore> {
+            fresh(Kind::Single).await
+        }
+
+        sessile::conformance_tests!(on_one_server);
+    }
+
+    mod cluster {
+        use super::*;
+
+        async fn in_a_cluster() -> Arc<dyn SessionStore> {
+            fresh(Kind::Cluster).await
+        }
+
+        sessile::conformance_tests!(in_a_cluster);
+    }
 }

@@ -49,7 +49,7 @@ impl UserId {
 
     /// What a row holds, which somebody else may have written: taken as it is.
     #[cfg_attr(
-        not(any(feature = "sqlite", feature = "postgres")),
+        not(any(feature = "sqlite", feature = "postgres", feature = "redis")),
         allow(dead_code, reason = "for the stores that read a table")
     )]
     pub(crate) fn stored(text: &str) -> UserId {

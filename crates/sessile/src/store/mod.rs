@@ -7,6 +7,8 @@
 //! The stores are siblings and never import each other; what they share stands here. To prove a
 //! store of your own, run [`conformance`] against it.
 
+#[cfg(any(feature = "postgres", feature = "redis"))]
+mod backoff;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 mod error;
@@ -15,13 +17,17 @@ pub(crate) mod group;
 mod hex;
 mod list;
 mod memory;
+#[cfg(any(feature = "postgres", feature = "redis"))]
+mod percent;
 #[cfg(feature = "postgres")]
 pub mod postgres;
 mod purge;
+#[cfg(feature = "redis")]
+pub mod redis;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
 mod url;
-#[cfg(feature = "postgres")]
+#[cfg(any(feature = "postgres", feature = "redis"))]
 mod wave;
 mod write;
 
@@ -37,6 +43,8 @@ pub use memory::MemoryStore;
 #[cfg(feature = "postgres")]
 pub use postgres::PostgresStore;
 pub use purge::{PurgeBatch, PurgeLimits};
+#[cfg(feature = "redis")]
+pub use redis::RedisStore;
 #[cfg(feature = "sqlite")]
 pub use sqlite::SqliteStore;
 pub use url::{StoreUrl, StoreUrlError};

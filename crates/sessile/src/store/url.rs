@@ -7,10 +7,10 @@ use std::sync::Arc;
 
 use super::{SessionStore, StoreError};
 
-/// Which store, and where: `sqlite:PATH`, `sqlite::memory:`, `memory:` or
-/// `postgres://user:password@host/database`.
+/// Which store, and where: `sqlite:PATH`, `sqlite::memory:`, `memory:`,
+/// `postgres://user:password@host/database`, `redis://:password@host` or `redis-cluster://:password@host,host`.
 ///
-/// `?table=NAME` names another table than `sessions`. A password is never shown, neither by `Display`
+/// `?table=NAME` names another table than `sessions`; in Redis, `?prefix=NAME` other keys than `sessile:`. A password is never shown, neither by `Display`
 /// nor by `Debug`: what is displayed has to be given the password anew, by the environment or
 /// otherwise.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,6 +26,8 @@ enum Place {
     SqliteFile(PathBuf),
     #[cfg(feature = "postgres")]
     Postgres(Box<super::postgres::Address>),
+    #[cfg(feature = "redis")]
+    Redis(Box<super::redis::Address>),
 }
 
 /// The text names no store.
@@ -34,7 +36,8 @@ enum Place {
 pub enum StoreUrlError {
     /// No such kind of store.
     #[error(
-        "unknown store {scheme:?}: expected sqlite:PATH, sqlite::memory:, memory: or postgres://HOST/DATABASE"
+        "unknown store {scheme:?}: expected sqlite:PATH, sqlite::memory:, memory:, postgres://HOST/DATABASE, \
+         redis://HOST or redis-cluster://HOST,HOST"
     )]
     UnknownScheme {
         /// What stood before the colon.
@@ -118,6 +121,8 @@ impl StoreUrl {
             Place::Postgres(address) => {
                 Ok(Arc::new(super::PostgresStore::options().connect_to(address).await?))
             }
+            #[cfg(feature = "redis")]
+            Place::Redis(address) => Ok(Arc::new(super::RedisStore::options().connect_to(address).await?)),
             #[cfg(not(feature = "sqlite"))]
             Place::SqliteMemory | Place::SqliteFile(_) => Err(StoreError::Unavailable {
                 store: "sqlite",
@@ -137,8 +142,10 @@ impl FromStr for StoreUrl {
     type Err = StoreUrlError;
 
     fn from_str(text: &str) -> Result<StoreUrl, StoreUrlError> {
-        if let "postgres" | "postgresql" = text.split(':').next().unwrap_or_default() {
-            return postgres(text);
+        match text.split(':').next().unwrap_or_default() {
+            "postgres" | "postgresql" => return postgres(text),
+            "redis" | "rediss" | "redis-cluster" | "rediss-cluster" => return redis(text),
+            _ => {}
         }
         let (address, options) = text.split_once('?').unwrap_or((text, ""));
         let mut table = "sessions".to_owned();
@@ -172,6 +179,25 @@ fn postgres(_: &str) -> Result<StoreUrl, StoreUrlError> {
     Err(StoreUrlError::NotBuilt { feature: "postgres" })
 }
 
+#[cfg(feature = "redis")]
+fn redis(text: &str) -> Result<StoreUrl, StoreUrlError> {
+    let address = super::redis::Address::parse(text)?;
+    Ok(StoreUrl { place: Place::Redis(Box::new(address)), table: "sessions".to_owned() })
+}
+
+#[cfg(not(feature = "redis"))]
+fn redis(_: &str) -> Result<StoreUrl, StoreUrlError> {
+    Err(StoreUrlError::NotBuilt { feature: "redis" })
+}
+
+/// An option's name, unless it might be a piece of a password.
+#[cfg(any(feature = "postgres", feature = "redis"))]
+pub(super) fn option_name<'a>(option: &'a str, all: &str) -> &'a str {
+    let name = option.split('=').next().unwrap_or_default();
+    let plain = name.len() <= 32 && name.chars().all(|c| c.is_ascii_alphanumeric() || "_-".contains(c));
+    if plain && !all.contains('@') { name } else { "(not shown)" }
+}
+
 impl fmt::Display for StoreUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.place {
@@ -180,6 +206,8 @@ impl fmt::Display for StoreUrl {
             Place::SqliteFile(path) => write!(f, "sqlite:{}", path.display()),
             #[cfg(feature = "postgres")]
             Place::Postgres(address) => return address.fmt(f),
+            #[cfg(feature = "redis")]
+            Place::Redis(address) => return address.fmt(f),
         }?;
         if self.table == "sessions" { Ok(()) } else { write!(f, "?table={}", self.table) }
     }
@@ -204,6 +232,28 @@ mod tests {
         let shown = "postgres://ada@db.example:5433/shop?table=web&schema=s";
         assert_eq!((url.to_string().as_str(), url.table()), (shown, "web"));
         assert!(!format!("{url:?}").contains("hunter2"));
+    }
+
+    #[cfg(feature = "redis")]
+    #[test]
+    fn a_redis_url_keeps_its_password_to_itself() {
+        for (text, shown) in [
+            ("redis://:hunter2@cache.example:6380/2?prefix=web:", "redis://cache.example:6380/2?prefix=web:"),
+            ("rediss-cluster://ada:hunter2@a,b:1", "rediss-cluster://ada@a,b:1"),
+        ] {
+            let url: StoreUrl = text.parse().unwrap();
+            assert_eq!((url.to_string().as_str(), url.schema().as_str()), (shown, ""));
+            assert!(!format!("{url:?}").contains("hunter2"));
+        }
+    }
+
+    #[cfg(not(feature = "redis"))]
+    #[test]
+    fn a_redis_store_that_is_not_built_in_is_named() {
+        for text in ["redis://:hunter2@h", "rediss-cluster://:hunter2@h"] {
+            let error = text.parse::<StoreUrl>().unwrap_err();
+            assert_eq!(error, StoreUrlError::NotBuilt { feature: "redis" });
+        }
     }
 
     #[cfg(not(feature = "postgres"))]

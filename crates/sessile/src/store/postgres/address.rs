@@ -10,6 +10,8 @@ use tokio_postgres::config::Host;
 
 use super::tls::SslMode;
 use crate::store::StoreUrlError;
+use crate::store::percent::decoded;
+use crate::store::url::option_name;
 
 /// What a URL says, and what it leaves to the environment.
 #[derive(Clone, PartialEq, Eq)]
@@ -77,7 +79,7 @@ impl Address {
 
     /// Takes an option that the driver does not know, or not as libpq does.
     fn option(&mut self, option: &str, all: &str) -> Result<bool, StoreUrlError> {
-        let unknown = || StoreUrlError::UnknownOption { option: name_of(option, all).to_owned() };
+        let unknown = || StoreUrlError::UnknownOption { option: option_name(option, all).to_owned() };
         let (key, value) = option.split_once('=').ok_or_else(unknown)?;
         let value = decoded(value).ok_or_else(|| invalid(format!("the option {key} is not UTF-8")))?;
         match key {
@@ -174,13 +176,6 @@ fn invalid(problem: impl Into<String>) -> StoreUrlError {
     StoreUrlError::Invalid { store: super::fault::NAME, problem: problem.into() }
 }
 
-/// An option's name, unless it might be a piece of a password.
-fn name_of<'a>(option: &'a str, all: &str) -> &'a str {
-    let name = option.split('=').next().unwrap_or_default();
-    let plain = name.len() <= 32 && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
-    if plain && !all.contains('@') { name } else { "(not shown)" }
-}
-
 /// The URL again, without what follows the user's name.
 fn shown(user: Option<&str>, hosts: &str, path: &str, options: &str) -> String {
     let user = match user.map(|user| user.split(':').next().unwrap_or_default()) {
@@ -194,26 +189,6 @@ fn shown(user: Option<&str>, hosts: &str, path: &str, options: &str) -> String {
 
 fn is_password(option: &str) -> bool {
     decoded(option.split('=').next().unwrap_or_default()).is_none_or(|key| key == "password")
-}
-
-/// Percent-decoding.
-fn decoded(text: &str) -> Option<String> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let [first, tail @ ..] = rest {
-        let code = tail.get(..2).and_then(|code| str::from_utf8(code).ok());
-        match code.and_then(|code| u8::from_str_radix(code, 16).ok()).filter(|_| *first == b'%') {
-            Some(byte) => {
-                bytes.push(byte);
-                rest = &tail[2..];
-            }
-            None => {
-                bytes.push(*first);
-                rest = tail;
-            }
-        }
-    }
-    String::from_utf8(bytes).ok()
 }
 
 /// The socket of a server on this machine, where there is one.

@@ -19,6 +19,7 @@ use super::fault::{Fault, Place, unavailable};
 use super::link::{Dialler, Duty, Link, Parameter};
 use super::row::{Bound, Key};
 use crate::record::{SessionId, UserId};
+use crate::store::backoff::short_pause;
 use crate::store::wave::{self, waves};
 use crate::store::{Outcome, StoreError, Write};
 
@@ -350,11 +351,6 @@ async fn again<F: Future<Output = Made>>(make: impl Fn() -> F) -> Made {
             answer => return answer,
         }
     }
-}
-
-/// 1 to 9 ms, so that two that collided do not collide again.
-fn short_pause() -> Duration {
-    Duration::from_micros(1_000 + u64::from(getrandom::u32().unwrap_or(0) % 8_192))
 }
 
 fn outcome(rows: Vec<Row>) -> Outcome {

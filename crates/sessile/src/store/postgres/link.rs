@@ -18,10 +18,8 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::fault::{Fault, Place};
 use super::sql::{self, Kept, Sql};
+use crate::store::backoff::pause;
 
-/// The pause after the first attempt that failed; it doubles.
-const PAUSE: Duration = Duration::from_millis(100);
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// A connection that lived shorter than this is a failed attempt.
 const SETTLED: Duration = Duration::from_secs(1);
 
@@ -339,14 +337,6 @@ async fn keep(dialler: Arc<Dialler>, duty: Duty, tell: watch::Sender<State>, wak
     }
 }
 
-/// Doubling, and never the same for two processes that lost one server.
-fn pause(failures: u32) -> Duration {
-    let full = LONGEST_PAUSE.min(PAUSE * 2u32.saturating_pow(failures.min(16) - 1));
-    // Jitter need not be secret: without the generator there is none.
-    let part = getrandom::u32().unwrap_or(u32::MAX);
-    full.mul_f64(0.5 + f64::from(part) / f64::from(u32::MAX) / 2.0)
-}
-
 impl Dialler {
     /// One attempt, with everything the connection is set to.
     async fn dial(&self, duty: Duty) -> Result<(Session, Wire), Fault> {
@@ -418,18 +408,4 @@ fn settings(duty: Duty) -> Vec<(&'static str, String)> {
         settings.push(("lock_timeout", format!("{}ms", wait.as_millis().max(1))));
     }
     settings
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn pauses_grow_to_a_bound_and_differ() {
-        assert!((1..100).all(|failures| pause(failures) <= LONGEST_PAUSE));
-        assert!(pause(1) >= PAUSE / 2 && pause(1) <= PAUSE);
-        assert!(pause(90) >= LONGEST_PAUSE / 2);
-        let some: Vec<_> = (0..20).map(|_| pause(8)).collect();
-        assert!(some.iter().any(|pause| *pause != some[0]));
-    }
 }

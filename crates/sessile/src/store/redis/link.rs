@@ -1,0 +1,351 @@
+//! The way to the server: one connection that comes back, or the client's own view of a Cluster.
+//!
+//! Requests pipeline on it, nobody ever checks it out. A single server's connection is held by a task: when
+//! it breaks the task connects again, at once, and then with growing pauses and jitter; meanwhile a caller
+//! is told so within a bounded time. What was cut off is never sent again from here.
+//!
+//! A Cluster's client follows redirections and failovers by itself, and sends again what a node that went
+//! away has not answered. So a write may arrive twice there, and the scripts see to it that it counts once.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use futures_util::future::join_all;
+use redis::aio::{ConnectionLike, MultiplexedConnection};
+use redis::cluster::ClusterClient;
+use redis::cluster_async::ClusterConnection;
+use redis::{AsyncConnectionConfig, Client, Pipeline, PushKind, TlsCertificates, Value};
+use tokio::sync::{Notify, watch};
+
+use super::address::Address;
+use super::call::Request;
+use super::fault::{Fault, Place, answer, backend, words};
+use crate::store::StoreError;
+use crate::store::backoff::pause;
+
+/// A connection that lived shorter than this is a failed attempt.
+const SETTLED: Duration = Duration::from_secs(1);
+
+pub(super) type Answer = Result<Value, Fault>;
+
+/// How to connect.
+pub(super) struct Dialler {
+    way: Way,
+    place: Arc<Place>,
+}
+
+enum Way {
+    Single(Box<Client>),
+    Cluster(Box<ClusterClient>),
+}
+
+impl Dialler {
+    pub(super) fn new(address: &Address, place: Arc<Place>) -> Result<Dialler, StoreError> {
+        let wrong = |error: redis::RedisError| backend("prepare the connection", words(&error));
+        let certificates = match &address.root_certificate {
+            Some(path) => Some(std::fs::read(path).map_err(|error| {
+                backend(
+                    "prepare TLS",
+                    format!("the root certificate {} cannot be read: {error}", path.display()),
+                )
+            })?),
+            None => None,
+        };
+        if address.tls {
+            // The client takes what the process has, and panics when that is not settled.
+            let _ = rustls::crypto::ring::default_provider().install_default();
+        }
+        let tls = TlsCertificates { client_tls: None, root_cert: certificates };
+        let mut nodes = address.nodes().map_err(wrong)?;
+        let way = if address.cluster {
+            let mut builder = ClusterClient::builder(nodes)
+                .connection_timeout(place.timeout)
+                .response_timeout(place.timeout)
+                .tcp_settings(redis::io::tcp::TcpSettings::default().set_nodelay(true))
+                // A failover takes seconds: asked often enough, not too often.
+                .min_retry_wait(10)
+                .max_retry_wait(250)
+                .retries(64);
+            if address.tls && tls.root_cert.is_some() {
+                builder = builder.certs(tls);
+            }
+            Way::Cluster(Box::new(builder.build().map_err(wrong)?))
+        } else {
+            let node = nodes.remove(0);
+            let client = match address.tls && tls.root_cert.is_some() {
+                true => Client::build_with_tls(node, tls),
+                false => Client::open(node),
+            };
+            Way::Single(Box::new(client.map_err(wrong)?))
+        };
+        Ok(Dialler { way, place })
+    }
+}
+
+/// Where requests go.
+pub(super) enum Link {
+    Single(Single),
+    Cluster(Cluster),
+}
+
+impl Link {
+    /// Connects for the first time.
+    pub(super) async fn start(dialler: Dialler) -> Result<Link, Fault> {
+        let place = Arc::clone(&dialler.place);
+        match dialler.way {
+            Way::Single(client) => {
+                let single = Single::start(*client, place);
+                single.session().await?;
+                Ok(Link::Single(single))
+            }
+            Way::Cluster(client) => {
+                let connection = in_time(&place, client.get_async_connection()).await?;
+                Ok(Link::Cluster(Cluster { connection, place }))
+            }
+        }
+    }
+
+    pub(super) fn is_cluster(&self) -> bool {
+        matches!(self, Link::Cluster(_))
+    }
+
+    /// Waits until there is a connection, so that what is sent then is not older than it has to be.
+    pub(super) async fn ready(&self) -> Result<(), Fault> {
+        match self {
+            Link::Single(single) => single.session().await.map(drop),
+            Link::Cluster(_) => Ok(()),
+        }
+    }
+
+    /// Sends these at once, and returns their answers in their order. On a single server they are also made
+    /// in their order, unless the server has forgotten a script.
+    pub(super) async fn send(&self, requests: &[Request<'_>]) -> Vec<Answer> {
+        requests.iter().for_each(|request| self.log(request));
+        let mut answers = self.send_commands(requests.iter().map(Request::command).collect()).await;
+        let unknown: Vec<usize> = (0..requests.len())
+            .filter(|&at| answers[at].as_ref().is_err_and(Fault::is_unknown_script))
+            .collect();
+        if !unknown.is_empty() {
+            let again = unknown.iter().map(|&at| requests[at].command_in_full()).collect();
+            for (at, answer) in unknown.iter().zip(self.send_commands(again).await) {
+                answers[*at] = answer;
+            }
+        }
+        answers
+    }
+
+    /// Sends one.
+    pub(super) async fn ask(&self, request: Request<'_>) -> Answer {
+        let answer = self.send(std::slice::from_ref(&request)).await.pop();
+        answer.unwrap_or_else(|| Err(super::fault::strange()))
+    }
+
+    /// Sends reads: once more if the connection breaks.
+    pub(super) async fn read(&self, requests: &[Request<'_>]) -> Vec<Answer> {
+        let answers = self.send(requests).await;
+        if answers.iter().any(|answer| matches!(answer, Err(Fault::Cut(_)))) {
+            return self.send(requests).await;
+        }
+        answers
+    }
+
+    fn log(&self, request: &Request<'_>) {
+        let place = match self {
+            Link::Single(single) => &single.place,
+            Link::Cluster(cluster) => &cluster.place,
+        };
+        tracing::trace!(target: "sessile::redis", command = request.name(), server = &*place.server);
+    }
+
+    async fn send_commands(&self, commands: Vec<redis::Cmd>) -> Vec<Answer> {
+        match self {
+            Link::Single(single) => single.send(commands).await,
+            Link::Cluster(cluster) => cluster.send(commands).await,
+        }
+    }
+}
+
+/// A Cluster, as its client sees it.
+pub(super) struct Cluster {
+    connection: ClusterConnection,
+    place: Arc<Place>,
+}
+
+impl Cluster {
+    /// Each goes to the node that has its slot; on one node they pipeline.
+    async fn send(&self, commands: Vec<redis::Cmd>) -> Vec<Answer> {
+        let send = |command: redis::Cmd| async move {
+            let mut connection = self.connection.clone();
+            answer(connection.req_packed_command(&command).await?)
+        };
+        join_all(commands.into_iter().map(send)).await
+    }
+}
+
+/// A connection, ready for use.
+#[derive(Clone)]
+struct Session {
+    connection: MultiplexedConnection,
+    end: Arc<End>,
+}
+
+/// Tells that a connection is over.
+#[derive(Default)]
+struct End {
+    over: AtomicBool,
+    told: Notify,
+}
+
+impl End {
+    fn tell(&self) {
+        self.over.store(true, Ordering::Release);
+        self.told.notify_one();
+    }
+}
+
+#[derive(Clone)]
+enum State {
+    /// An attempt is being made, after a connection that was good.
+    Dialling,
+    Up(Session),
+    /// Attempts fail, and are made again and again.
+    Down(Fault),
+}
+
+/// A single server.
+pub(super) struct Single {
+    state: watch::Receiver<State>,
+    place: Arc<Place>,
+}
+
+impl Single {
+    /// Starts the task, which ends with the store.
+    fn start(client: Client, place: Arc<Place>) -> Single {
+        let (tell, state) = watch::channel(State::Dialling);
+        tokio::spawn(keep(client, Arc::clone(&place), tell));
+        Single { state, place }
+    }
+
+    /// The connection; at once when it stands or when attempts fail, otherwise as soon as the first attempt
+    /// is over.
+    async fn session(&self) -> Result<Session, Fault> {
+        if let State::Up(session) = &*self.state.borrow()
+            && !session.end.over.load(Ordering::Acquire)
+        {
+            return Ok(session.clone());
+        }
+        let mut state = self.state.clone();
+        let known = async {
+            loop {
+                match &*state.borrow_and_update() {
+                    State::Up(session) if !session.end.over.load(Ordering::Acquire) => {
+                        return Ok(session.clone());
+                    }
+                    State::Down(fault) => return Err(fault.clone()),
+                    State::Up(_) | State::Dialling => {}
+                }
+                if state.changed().await.is_err() {
+                    return Err(Fault::Away("the runtime that it lived in has ended".to_owned()));
+                }
+            }
+        };
+        tokio::time::timeout(self.place.timeout, known)
+            .await
+            .unwrap_or_else(|_| Err(Fault::Away("it cannot be made in time".to_owned())))
+    }
+
+    /// All in one message.
+    async fn send(&self, mut commands: Vec<redis::Cmd>) -> Vec<Answer> {
+        let count = commands.len();
+        let mut session = match self.session().await {
+            Ok(session) => session,
+            Err(fault) => return vec![Err(fault); count],
+        };
+        let values = match commands.pop() {
+            None => return Vec::new(),
+            Some(only) if count == 1 => {
+                session.connection.req_packed_command(&only).await.map(|value| vec![value])
+            }
+            Some(last) => {
+                let mut pipeline = Pipeline::with_capacity(count);
+                for command in commands.into_iter().chain([last]) {
+                    pipeline.add_command(command);
+                }
+                session.connection.req_packed_commands(&pipeline, 0, count).await
+            }
+        };
+        let answers: Vec<Answer> = match values.map_err(Fault::from) {
+            Ok(values) => values.into_iter().map(answer).collect(),
+            Err(fault) => vec![Err(fault); count],
+        };
+        if answers.iter().any(|answer| answer.as_ref().is_err_and(Fault::ends_the_connection)) {
+            session.end.tell();
+        }
+        answers
+    }
+}
+
+/// Connects, and connects again, until the store is gone.
+async fn keep(client: Client, place: Arc<Place>, tell: watch::Sender<State>) {
+    let mut failures = 0;
+    loop {
+        let dialled = tokio::select! {
+            dialled = dial(&client, &place) => dialled,
+            () = tell.closed() => return,
+        };
+        match dialled {
+            Ok(session) => {
+                let (since, end) = (Instant::now(), Arc::clone(&session.end));
+                if failures > 0 {
+                    tracing::info!(server = %place.server, "connected again");
+                }
+                tell.send_replace(State::Up(session));
+                tokio::select! {
+                    () = end.told.notified() => {
+                        tracing::warn!(server = %place.server, "the connection broke, or gave no answer");
+                    }
+                    () = tell.closed() => return,
+                }
+                tell.send_replace(State::Dialling);
+                failures = if since.elapsed() < SETTLED { failures + 1 } else { 0 };
+            }
+            Err(fault) => {
+                if failures == 0 {
+                    tracing::warn!(server = %place.server, ?fault, "no connection");
+                }
+                failures += 1;
+                tell.send_replace(State::Down(fault));
+            }
+        }
+        if failures > 0 {
+            tokio::select! {
+                () = tokio::time::sleep(pause(failures)) => {}
+                () = tell.closed() => return,
+            }
+        }
+    }
+}
+
+/// One attempt.
+async fn dial(client: &Client, place: &Place) -> Result<Session, Fault> {
+    let end = Arc::new(End::default());
+    let heard = Arc::clone(&end);
+    let config = AsyncConnectionConfig::new()
+        .set_connection_timeout(Some(place.timeout))
+        .set_response_timeout(Some(place.timeout))
+        .set_push_sender(move |push: redis::PushInfo| {
+            if push.kind == PushKind::Disconnection {
+                heard.tell();
+            }
+            Ok::<(), redis::aio::SendError>(())
+        });
+    let attempt = client.get_multiplexed_async_connection_with_config(&config);
+    let connection = in_time(place, attempt).await?;
+    Ok(Session { connection, end })
+}
+
+async fn in_time<T>(place: &Place, attempt: impl Future<Output = redis::RedisResult<T>>) -> Result<T, Fault> {
+    let made = tokio::time::timeout(place.timeout, attempt).await.map_err(|_| Fault::Slow.unsent())?;
+    made.map_err(|error| Fault::from(error).unsent())
+}

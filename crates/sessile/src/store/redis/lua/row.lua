@@ -1,0 +1,44 @@
+-- Begins every script on one row. KEYS: the row, the ids of its bucket, their expiries.
+-- ARGV[1]: the id. ARGV[2]: how users' keys begin, empty where they are on other servers.
+-- ARGV[3]: names the attempt, so that one which is sent twice is made once; empty where none is.
+local row, ids, expiries = KEYS[1], KEYS[2], KEYS[3]
+local id, users, attempt = ARGV[1], ARGV[2], ARGV[3]
+local APPLIED, UNMATCHED, UNRESOLVED = 1, 0, 2
+
+local function sign()
+  if attempt ~= '' then redis.call('HSET', row, 'attempt', attempt) end
+end
+
+local function enter(user, score)
+  if users ~= '' and user then redis.call('ZADD', users .. user .. '}', score, id) end
+end
+
+local function leave(user)
+  if users ~= '' and user then redis.call('ZREM', users .. user .. '}', id) end
+end
+
+-- Writes a whole row: ARGV[at] its expiry in microseconds, then the end of its key in milliseconds, then
+-- columns and values.
+local function put(at)
+  redis.call('HSET', row, unpack(ARGV, at + 2))
+  sign()
+  redis.call('ZADD', ids, 0, id)
+  redis.call('ZADD', expiries, ARGV[at], id)
+  for field = at + 2, #ARGV, 2 do
+    if ARGV[field] == 'user_id' then enter(ARGV[field + 1], ARGV[at + 1]) end
+  end
+  redis.call('PEXPIREAT', row, ARGV[at + 1])
+end
+
+-- Moves the expiry: the text, microseconds, the end of the key in milliseconds.
+local function expire(text, micros, last)
+  redis.call('HSET', row, 'expires_at', text)
+  redis.call('ZADD', expiries, micros, id)
+  redis.call('PEXPIREAT', row, last)
+end
+
+-- Whether the data are those that were read; a row without data has NULL.
+local function same(data, is_text, text)
+  if is_text == '1' then return data == text end
+  return not data
+end

@@ -1,0 +1,292 @@
+//! Sessions in Redis 6.2 or later, on a single server or in a Cluster, for many processes.
+//!
+//! Commands: `load` 1 HMGET; `load_many` 1 for each id; `apply` 1 EVALSHA; `apply_many` 1 for each write;
+//! `delete_user` 1 EVALSHA; `list` 1 HMGET for each row, ZRANGEBYLEX for the ids of all and ZRANGE for those of
+//! a user; `stats` 2 for each row; `purge` 256 ZCOUNT, then 1 EVALSHA for each bucket with expired rows, per
+//! chunk; `check` 256 ZCARD; `init` and `clock` 1.
+//!
+//! Round trips on a single server: 1 for each of these, also for a batch, unless it names a row twice; `list`
+//! and `stats` 2 or 3 for each 256 rows, `purge` 2 per chunk. One more when the server has forgotten a script,
+//! as it does when it restarts. In a Cluster the same, but: a write that makes a row some user's takes 1 more,
+//! before it, for the user's index, and one that takes it away 1 after it; a rotation takes 4; `delete_user`
+//! 4 or more. There, each command goes to the node that has its slot.
+//!
+//! # What is stored
+//!
+//! A session is a hash with the columns of a row, times as text that Lua compares. Beside it stand indexes:
+//!
+//! * `sessile:{6f}:6f1c4b1e-…`: the row;
+//! * `sessile:{6f}:ids` and `sessile:{6f}:expiries`: the ids that begin with `6f`, in their order and by expiry;
+//! * `sessile:user:{ada}`: the ids of a user.
+//!
+//! Every write is a script: it compares the stored data byte for byte with what was read, judges the expiry by
+//! the `now` of the write, and changes the row and its indexes, or nothing.
+//!
+//! Keys expire by themselves a day after their session, so that clocks that differ do no harm. It is a net for
+//! those who never purge: [`purge`](SessionStore::purge) at least daily, or ids stay in their users' indexes.
+//!
+//! # In a Cluster
+//!
+//! A row and the indexes of its ids are in one slot; a user's index, and the two rows of a rotation, are not. So
+//! an id is entered into its user's index before its row is made, and a rotation is prepared on the new row,
+//! decided on the old one and finished on the new one. Who meets a rotation that was cut short resolves it to
+//! exactly one of both sessions; `cluster.rs` says how.
+//!
+//! # What an acknowledged write is worth
+//!
+//! Redis acknowledges before a write is on the disk or on a replica. With `appendonly no` a restart forgets
+//! everything since the last snapshot; with `appendfsync everysec`, its default, a crash forgets a second; with
+//! `always`, nothing. A failover forgets what the replica had not received, whatever the disk says: a session
+//! that was logged out in these moments is live again until it expires. `min-replicas-to-write 1` keeps a
+//! primary that has lost its replicas from acknowledging more of it; nothing in Redis excludes it. Where a
+//! logout has to be final, use PostgreSQL.
+//!
+//! With another `maxmemory-policy` than `noeviction` Redis signs people out to make room. On connecting, the
+//! store warns of each of these settings.
+
+mod address;
+mod call;
+mod cluster;
+mod fault;
+mod keys;
+mod link;
+mod options;
+mod row;
+mod script;
+mod settings;
+mod survey;
+#[cfg(test)]
+mod tests;
+mod users;
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+
+use async_trait::async_trait;
+use futures_util::future::join_all;
+use redis::Value;
+
+use super::purge::Chunks;
+use super::wave::waves;
+use super::{
+    ListPage, ListQuery, Loaded, Outcome, PurgeBatch, PurgeLimits, SessionStore, StoreError, StoreStats,
+    Write,
+};
+use crate::record::{SessionId, StoredData, Timestamp, UserId};
+
+pub(super) use address::Address;
+pub use options::RedisOptions;
+
+use cluster::Made;
+use fault::{Fault, NAME, Place, strange};
+use keys::{BUCKETS, Keys};
+use link::{Dialler, Link};
+use row::{Found, bytes};
+use script::{Scribe, Verdict, verdict};
+
+/// Keeps sessions in Redis or in a Redis Cluster, version 6.2 or later.
+///
+/// Clones share the connection, which lives in the runtime that it was made in.
+#[derive(Clone)]
+pub struct RedisStore(Arc<Inner>);
+
+struct Inner {
+    place: Arc<Place>,
+    keys: Keys,
+    link: Link,
+    /// How users' keys begin, where a script can reach them: not in a Cluster.
+    users: String,
+    chunks: Chunks,
+    /// Where the next purge begins.
+    turn: AtomicUsize,
+}
+
+impl RedisStore {
+    /// Connects with the defaults: see [`RedisOptions::connect`].
+    ///
+    /// # Errors
+    /// As [`RedisOptions::connect`].
+    pub async fn connect(url: &str) -> Result<RedisStore, StoreError> {
+        RedisStore::options().connect(url).await
+    }
+
+    /// How to connect otherwise.
+    pub fn options() -> RedisOptions {
+        RedisOptions::default()
+    }
+
+    async fn start(dialler: Dialler, place: Arc<Place>, keys: Keys) -> Result<RedisStore, StoreError> {
+        let link = Link::start(dialler).await;
+        let link = link.map_err(|fault| place.error(&format!("connect to {}", place.server), fault))?;
+        let users = if link.is_cluster() { String::new() } else { keys.users() };
+        let turn = AtomicUsize::new(getrandom::u32().map_or(0, |number| number as usize % BUCKETS));
+        let inner = Inner { place, keys, link, users, chunks: Chunks::new(), turn };
+        inner.warn_of_settings().await;
+        Ok(RedisStore(Arc::new(inner)))
+    }
+
+    fn error(&self, action: &'static str) -> impl Fn(Fault) -> StoreError {
+        move |fault| self.0.place.error(action, fault)
+    }
+
+    /// Makes writes of different rows.
+    async fn wave(&self, writes: Vec<Write>) -> Vec<Made> {
+        let inner = &self.0;
+        if inner.link.is_cluster() {
+            return join_all(writes.into_iter().map(|write| inner.make(write))).await;
+        }
+        let count = writes.len();
+        if let Err(fault) = inner.link.ready().await {
+            return vec![Err(fault); count];
+        }
+        let requests: Vec<_> = writes.iter().map(|write| inner.scribe("").write(write)).collect();
+        let answers = inner.link.send(&requests).await;
+        answers.into_iter().map(|answer| verdict(answer).map(outcome)).collect()
+    }
+}
+
+impl Inner {
+    fn scribe<'a>(&'a self, attempt: &'a str) -> Scribe<'a> {
+        Scribe { keys: &self.keys, users: &self.users, attempt }
+    }
+}
+
+fn outcome(verdict: Verdict) -> Outcome {
+    match verdict {
+        Verdict::Applied(_) => Outcome::Applied,
+        Verdict::Unmatched | Verdict::Unresolved => Outcome::Unmatched,
+    }
+}
+
+/// What needs no server: data that no field can equal, or hold.
+fn foregone(write: &Write) -> Option<Made> {
+    let is_bytes = |data: &StoredData| matches!(data, StoredData::Bytes(_));
+    let (expected, record) = match write {
+        Write::Insert(record) => (None, Some(record)),
+        Write::Update(update) => (Some(&update.expected), None),
+        Write::Rotate(rotation) => (Some(&rotation.expected), Some(&rotation.record)),
+        Write::Touch(_) | Write::Delete(_) => return None,
+    };
+    if expected.is_some_and(is_bytes) {
+        return Some(Ok(Outcome::Unmatched));
+    }
+    let told = || Err(Fault::Other("Redis tells text from bytes nowhere: give text".to_owned()));
+    record.is_some_and(|record| is_bytes(record.stored_data())).then(told)
+}
+
+#[async_trait]
+impl SessionStore for RedisStore {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    async fn load(&self, id: SessionId) -> Loaded {
+        match self.0.load(id).await.map_err(self.error("load"))? {
+            Found::Row(row) => Ok(Some(row?)),
+            Found::Nothing | Found::Moving(_) => Ok(None),
+        }
+    }
+
+    async fn load_many(&self, ids: &[SessionId]) -> Vec<Loaded> {
+        let rows = self.0.rows(ids).await.into_iter();
+        rows.map(|found| match found.map_err(self.error("load"))? {
+            Found::Row(row) => Ok(Some(row?)),
+            Found::Nothing | Found::Moving(_) => Ok(None),
+        })
+        .collect()
+    }
+
+    async fn apply(&self, write: Write) -> Result<Outcome, StoreError> {
+        let outcome = self.apply_many(vec![write]).await.pop();
+        outcome.unwrap_or_else(|| Err(self.error("apply a write")(strange())))
+    }
+
+    async fn apply_many(&self, writes: Vec<Write>) -> Vec<Result<Outcome, StoreError>> {
+        let mut outcomes: Vec<Option<Made>> = writes.iter().map(foregone).collect();
+        let open = (0..writes.len()).filter(|&at| outcomes[at].is_none()).map(|at| (at, &writes[at]));
+        for wave in waves(open) {
+            let of_wave = wave.iter().map(|&at| writes[at].clone()).collect();
+            for (at, made) in wave.into_iter().zip(self.wave(of_wave).await) {
+                outcomes[at] = Some(made);
+            }
+        }
+        let told =
+            |made: Option<Made>| made.unwrap_or_else(|| Err(strange())).map_err(self.error("apply a write"));
+        outcomes.into_iter().map(told).collect()
+    }
+
+    async fn list(&self, query: &ListQuery) -> Result<ListPage, StoreError> {
+        self.0.list(query).await.map_err(self.error("list"))
+    }
+
+    /// One script on a single server, which does nothing else meanwhile: about a millisecond for 100
+    /// sessions. In a Cluster row by row, until no row is left that the user's index names.
+    async fn delete_user(
+        &self,
+        user: &UserId,
+        keep: Option<SessionId>,
+    ) -> Result<Vec<SessionId>, StoreError> {
+        let deleted = match self.0.link.is_cluster() {
+            true => {
+                // It goes on when the caller has gone.
+                let (inner, user) = (Arc::clone(&self.0), user.clone());
+                let deleting = tokio::spawn(async move { inner.delete_user_by_row(&user, keep).await });
+                deleting.await.unwrap_or_else(|error| Err(Fault::Away(error.to_string())))
+            }
+            false => self.0.delete_user_at_once(user, keep).await,
+        };
+        deleted.map_err(self.error("delete a user's sessions"))
+    }
+
+    async fn purge(&self, now: Timestamp, limits: PurgeLimits) -> Result<PurgeBatch, StoreError> {
+        let chunk = async |rows| self.0.purge_chunk(now, rows).await.map_err(self.error("purge"));
+        self.0.chunks.purge(NAME, limits, chunk).await
+    }
+
+    /// Users are counted by a hash of their name.
+    async fn stats(&self, now: Timestamp) -> Result<StoreStats, StoreError> {
+        self.0.stats(now).await.map_err(self.error("count"))
+    }
+
+    /// Nothing to make.
+    async fn init(&self) -> Result<(), StoreError> {
+        self.0.link.ask(call::plain(&["PING"])).await.map(drop).map_err(self.error("reach the server"))
+    }
+
+    /// Looks at the index of each bucket: in a Cluster that takes every node that has some of them.
+    async fn check(&self) -> Result<(), StoreError> {
+        let count = |bucket| call::plain(&["ZCARD", &self.0.keys.ids(bucket)]);
+        let requests: Vec<_> = (0..BUCKETS).map(count).collect();
+        for answer in self.0.link.read(&requests).await {
+            answer.map_err(self.error("check"))?;
+        }
+        Ok(())
+    }
+
+    async fn clock(&self) -> Result<Option<Timestamp>, StoreError> {
+        let time = match self.0.link.ask(call::plain(&["TIME"])).await {
+            Ok(Value::Array(parts)) => time(parts).ok_or_else(strange),
+            Ok(_) => Err(strange()),
+            Err(fault) => Err(fault),
+        };
+        time.map(Some).map_err(self.error("ask for the time"))
+    }
+}
+
+/// Seconds, and the microseconds after them.
+fn time(parts: Vec<Value>) -> Option<Timestamp> {
+    let mut parts = parts.into_iter().filter_map(bytes);
+    let mut number = || String::from_utf8(parts.next()?).ok()?.parse::<i64>().ok();
+    let (seconds, micros) = (number()?, number()?);
+    Timestamp::from_micros(seconds.checked_mul(1_000_000)?.checked_add(micros)?)
+}
+
+impl fmt::Debug for RedisStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RedisStore")
+            .field("server", &self.0.place.server)
+            .field("prefix", &self.0.keys.prefix())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,69 @@
+//! Settings of the server under which it forgets sessions by itself: told once, on connecting.
+
+use std::collections::BTreeSet;
+
+use redis::Value;
+
+use super::Inner;
+use super::call;
+use super::row::bytes;
+
+const SETTINGS: [&str; 3] = ["maxmemory-policy", "appendonly", "appendfsync"];
+
+impl Inner {
+    /// Logs what sessions have to fear. A server that does not tell its settings is believed.
+    pub(super) async fn warn_of_settings(&self) {
+        let server = &*self.place.server;
+        let values = |setting| async move {
+            let answer = self.link.ask(call::plain(&["CONFIG", "GET", setting])).await;
+            let mut texts = Vec::new();
+            if let Ok(value) = answer {
+                strings(value, &mut texts);
+            }
+            // All nodes of a Cluster answer, each with the setting's name and its value.
+            texts.into_iter().filter(|text| text != setting).collect::<BTreeSet<String>>()
+        };
+        let [policy, log, sync] = SETTINGS;
+        for policy in values(policy).await.iter().filter(|it| KNOWN_POLICIES.contains(&it.as_str())) {
+            tracing::warn!(
+                server,
+                maxmemory_policy = %policy,
+                "under memory pressure Redis will sign people out: set maxmemory-policy to noeviction"
+            );
+        }
+        if values(log).await.contains("no") {
+            tracing::warn!(
+                server,
+                "after a restart Redis will have forgotten sessions, and logouts: set appendonly to yes"
+            );
+        } else if values(sync).await.iter().any(|sync| sync == "everysec" || sync == "no") {
+            tracing::warn!(
+                server,
+                "a crash of Redis can undo the last logouts: set appendfsync to always where that matters"
+            );
+        }
+    }
+}
+
+/// Those that remove what somebody may still need.
+const KNOWN_POLICIES: [&str; 7] = [
+    "allkeys-lru",
+    "allkeys-lfu",
+    "allkeys-random",
+    "volatile-lru",
+    "volatile-lfu",
+    "volatile-random",
+    "volatile-ttl",
+];
+
+/// All strings in an answer.
+fn strings(value: Value, into: &mut Vec<String>) {
+    match value {
+        Value::Array(values) => values.into_iter().for_each(|value| strings(value, into)),
+        Value::Map(pairs) => pairs.into_iter().for_each(|(name, value)| {
+            strings(name, into);
+            strings(value, into);
+        }),
+        value => into.extend(bytes(value).and_then(|text| String::from_utf8(text).ok())),
+    }
+}

@@ -1,0 +1,369 @@
+//! What reads or deletes many rows: in steps that are bounded, so that others get their turn.
+
+use std::collections::HashSet;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use redis::{Cmd, Value};
+
+use super::Inner;
+use super::call::{self, Request, lent, made};
+use super::fault::{Fault, strange};
+use super::keys::{BUCKETS, bucket_of};
+use super::row::{self, Found, bytes};
+use crate::record::{SessionId, SessionRecord, Timestamp, UserId};
+use crate::store::purge::Chunk;
+use crate::store::{Cursor, ListPage, ListQuery, MalformedRow, StoreStats};
+
+/// Ids asked of one bucket at once, at most.
+const STEP: usize = 256;
+/// Buckets asked at once where there may be little in each.
+const WIDTH: usize = 32;
+
+/// All ids in their order, in bounded steps.
+struct Walk {
+    bucket: usize,
+    /// Within the bucket, after this member.
+    after: Option<Vec<u8>>,
+}
+
+impl Walk {
+    fn new(after: Option<SessionId>) -> Walk {
+        Walk {
+            bucket: after.map_or(0, bucket_of),
+            after: after.map(|id| id.to_text().as_str().as_bytes().to_vec()),
+        }
+    }
+
+    /// The next ids, about so many; `None` at the end.
+    async fn next(&mut self, inner: &Inner, wanted: usize) -> Result<Option<Vec<SessionId>>, Fault> {
+        let step = wanted.clamp(1, STEP);
+        while self.bucket < BUCKETS {
+            // Where a bucket was full, so will be the next ones.
+            let width = if self.after.is_some() { 1 } else { WIDTH };
+            let buckets = self.bucket..(self.bucket + width).min(BUCKETS);
+            let requests: Vec<_> = buckets.map(|bucket| self.page(inner, bucket, step)).collect();
+            let ids = self.take(inner.link.read(&requests).await, step)?;
+            if !ids.is_empty() {
+                return Ok(Some(ids));
+            }
+        }
+        Ok(None)
+    }
+
+    fn page(&self, inner: &Inner, bucket: usize, step: usize) -> Request<'static> {
+        let mut from = vec![b'-'];
+        if let Some(after) = self.after.as_ref().filter(|_| bucket == self.bucket) {
+            from = [b"(", &after[..]].concat();
+        }
+        let mut command = Cmd::new();
+        command.arg("ZRANGEBYLEX").arg(inner.keys.ids(bucket)).arg(from).arg("+");
+        command.arg("LIMIT").arg(0).arg(step);
+        Request::Plain(command)
+    }
+
+    /// Up to the first bucket that may hold more; what was read beyond it is read again.
+    fn take(&mut self, answers: Vec<Result<Value, Fault>>, step: usize) -> Result<Vec<SessionId>, Fault> {
+        let mut ids = Vec::new();
+        for answer in answers {
+            let Value::Array(members) = answer? else { return Err(strange()) };
+            let full = members.len() == step;
+            let members: Vec<Vec<u8>> = members.into_iter().filter_map(bytes).collect();
+            ids.extend(members.iter().filter_map(|member| SessionId::parse_bytes(member).ok()));
+            if full {
+                self.after = members.into_iter().next_back();
+                return Ok(ids);
+            }
+            self.after = None;
+            self.bucket += 1;
+        }
+        Ok(ids)
+    }
+}
+
+/// A page that grows until it is full.
+struct Page<'a> {
+    query: &'a ListQuery,
+    limit: usize,
+    page: ListPage,
+    last: Option<SessionId>,
+}
+
+impl<'a> Page<'a> {
+    fn new(query: &'a ListQuery) -> Page<'a> {
+        Page { query, limit: query.limit.max(1), page: ListPage::default(), last: None }
+    }
+
+    fn room(&self) -> usize {
+        self.limit - self.page.records.len() - self.page.malformed.len()
+    }
+
+    /// Takes the row if it belongs here; whether there is no room for it.
+    fn is_full_for(&mut self, id: SessionId, row: Result<SessionRecord, MalformedRow>) -> bool {
+        let belongs = match &row {
+            Ok(record) => {
+                self.query.liveness.includes(record.expires_at(), self.query.now)
+                    && self.query.user.as_ref().is_none_or(|user| record.user_id() == Some(user))
+            }
+            // Whose it is, nobody knows.
+            Err(_) => self.query.user.is_none(),
+        };
+        if !belongs {
+            return false;
+        }
+        if self.room() == 0 {
+            self.page.next = self.last.map(|last| Cursor::new(last.to_string()));
+            return true;
+        }
+        self.last = Some(id);
+        match row {
+            Ok(record) => self.page.records.push(record),
+            Err(malformed) => self.page.malformed.push(malformed),
+        }
+        false
+    }
+}
+
+impl Inner {
+    /// These rows; what is prepared is resolved.
+    pub(super) async fn rows(&self, ids: &[SessionId]) -> Vec<Result<Found, Fault>> {
+        let requests: Vec<_> = ids.iter().map(|&id| self.scribe("").read(id)).collect();
+        let mut rows = Vec::with_capacity(ids.len());
+        for (&id, answer) in ids.iter().zip(self.link.read(&requests).await) {
+            rows.push(match row::found(id, answer) {
+                Ok(Found::Moving(from)) => self.resolve(id, &from).await,
+                found => found,
+            });
+        }
+        rows
+    }
+
+    pub(super) async fn list(&self, query: &ListQuery) -> Result<ListPage, Fault> {
+        let after = query.after.as_ref().and_then(|cursor| cursor.as_str().parse::<SessionId>().ok());
+        match &query.user {
+            Some(user) => self.list_user(query, user, after).await,
+            None => self.list_all(query, after).await,
+        }
+    }
+
+    async fn list_all(&self, query: &ListQuery, after: Option<SessionId>) -> Result<ListPage, Fault> {
+        let (mut page, mut walk) = (Page::new(query), Walk::new(after));
+        while let Some(ids) = walk.next(self, page.room() + 1).await? {
+            let (full, gone) = self.fill(&mut page, &ids).await?;
+            self.prune(&gone).await;
+            if full {
+                break;
+            }
+        }
+        Ok(page.page)
+    }
+
+    /// All of the user's ids are read for every page.
+    async fn list_user(
+        &self,
+        query: &ListQuery,
+        user: &UserId,
+        after: Option<SessionId>,
+    ) -> Result<ListPage, Fault> {
+        let mut ids = self.ids_of(user).await?;
+        ids.retain(|&id| after.is_none_or(|after| id > after));
+        let mut page = Page::new(query);
+        for ids in ids.chunks((page.room() + 1).min(STEP)) {
+            let (full, gone) = self.fill(&mut page, ids).await?;
+            self.prune_user(user, &gone).await;
+            if full {
+                break;
+            }
+        }
+        Ok(page.page)
+    }
+
+    /// Whether the page is full, and which ids have no row.
+    async fn fill(&self, page: &mut Page<'_>, ids: &[SessionId]) -> Result<(bool, Vec<SessionId>), Fault> {
+        let mut gone = Vec::new();
+        for (&id, found) in ids.iter().zip(self.rows(ids).await) {
+            match found? {
+                Found::Row(row) => {
+                    if page.is_full_for(id, row) {
+                        return Ok((true, gone));
+                    }
+                }
+                Found::Nothing | Found::Moving(_) => gone.push(id),
+            }
+        }
+        Ok((false, gone))
+    }
+
+    /// Takes ids out of their buckets' indexes whose rows Redis has removed.
+    async fn prune(&self, gone: &[SessionId]) {
+        let requests: Vec<Request<'_>> = gone
+            .iter()
+            .map(|&id| {
+                let bucket = bucket_of(id);
+                Request::Script {
+                    script: &call::PRUNE,
+                    keys: vec![self.keys.ids(bucket), self.keys.expiries(bucket)],
+                    arguments: vec![made(self.keys.bucket(bucket)), made(id)],
+                }
+            })
+            .collect();
+        if !requests.is_empty() {
+            // Whoever comes next meets them again.
+            let _ = self.link.send(&requests).await;
+        }
+    }
+
+    pub(super) async fn stats(&self, now: Timestamp) -> Result<StoreStats, Fault> {
+        let mut stats = StoreStats::default();
+        // Their names would fill the memory: two of them share 64 bits once in a million tables.
+        let (mut users, hasher) = (HashSet::new(), RandomState::new());
+        let mut walk = Walk::new(None);
+        while let Some(ids) = walk.next(self, STEP).await? {
+            let lengths: Vec<_> =
+                ids.iter().map(|&id| call::plain(&["HSTRLEN", &self.keys.row(id), "data"])).collect();
+            let heads: Vec<_> = ids.iter().map(|&id| self.head(id)).collect();
+            let heads = self.link.read(&heads).await;
+            for ((&id, head), length) in ids.iter().zip(heads).zip(self.link.read(&lengths).await) {
+                let Some((expires_at, user)) = self.judge(id, head).await? else { continue };
+                if expires_at <= now {
+                    stats.expired += 1;
+                    stats.oldest_expired = stats.oldest_expired.into_iter().chain([expires_at]).min();
+                    continue;
+                }
+                stats.live += 1;
+                if let Value::Int(length) = length? {
+                    stats.data_bytes += length.unsigned_abs();
+                }
+                match user {
+                    Some(user) => drop(users.insert(hasher.hash_one(user))),
+                    None => stats.anonymous += 1,
+                }
+            }
+        }
+        stats.users = users.len() as u64;
+        Ok(stats)
+    }
+
+    fn head(&self, id: SessionId) -> Request<'static> {
+        call::plain(&["HMGET", &self.keys.row(id), "expires_at", "user_id", "rotated_from"])
+    }
+
+    /// The expiry and the user of a row that counts and can be read.
+    async fn judge(
+        &self,
+        id: SessionId,
+        head: Result<Value, Fault>,
+    ) -> Result<Option<(Timestamp, Option<Vec<u8>>)>, Fault> {
+        let fields = match head {
+            Ok(Value::Array(fields)) => fields,
+            Ok(_) => return Err(strange()),
+            Err(fault) if fault.is_wrong_type() => return Ok(None),
+            Err(fault) => return Err(fault),
+        };
+        let mut fields = fields.into_iter().map(bytes);
+        let [expires_at, user, from] = std::array::from_fn(|_| fields.next().flatten());
+        if from.is_some() && !matches!(self.load(id).await?, Found::Row(_)) {
+            return Ok(None);
+        }
+        let expires_at = expires_at.and_then(|text| Timestamp::parse(str::from_utf8(&text).ok()?));
+        Ok(expires_at.map(|expires_at| (expires_at, user)))
+    }
+
+    /// Removes so many rows at most.
+    pub(super) async fn purge_chunk(&self, now: Timestamp, rows: usize) -> Result<Chunk, Fault> {
+        let started = Instant::now();
+        let mut removed = Vec::new();
+        let mut before = usize::MAX;
+        loop {
+            let counts = self.expired(now).await?;
+            let all = counts.iter().sum();
+            // What cannot be removed would be met again and again.
+            if all == 0 || all >= before {
+                break;
+            }
+            before = all;
+            let left = rows - removed.len();
+            removed.extend(self.purge_buckets(now, &counts, left).await?);
+            if removed.len() >= rows {
+                break;
+            }
+        }
+        Ok(Chunk { removed, removed_foreign: 0, took: started.elapsed() })
+    }
+
+    /// How many rows of each bucket have expired.
+    async fn expired(&self, now: Timestamp) -> Result<Vec<usize>, Fault> {
+        let until = now.as_micros().to_string();
+        let count = |bucket| call::plain(&["ZCOUNT", &self.keys.expiries(bucket), "-inf", &until]);
+        let requests: Vec<_> = (0..BUCKETS).map(count).collect();
+        let mut counts = Vec::with_capacity(BUCKETS);
+        for answer in self.link.read(&requests).await {
+            let Value::Int(count) = answer? else { return Err(strange()) };
+            counts.push(usize::try_from(count).unwrap_or(0));
+        }
+        Ok(counts)
+    }
+
+    /// From another bucket each time, so that two purges seldom meet.
+    async fn purge_buckets(
+        &self,
+        now: Timestamp,
+        counts: &[usize],
+        rows: usize,
+    ) -> Result<Vec<SessionId>, Fault> {
+        let first = self.turn.fetch_add(61, Ordering::Relaxed);
+        let mut left = rows;
+        let mut requests = Vec::new();
+        for bucket in (first..first + BUCKETS).map(|bucket| bucket % BUCKETS) {
+            let limit = counts[bucket].min(left);
+            if limit > 0 {
+                left -= limit;
+                requests.push(self.purge_bucket(bucket, now, limit));
+            }
+        }
+        let (mut removed, mut entries, mut failed) = (Vec::new(), Vec::new(), None);
+        for answer in self.link.send(&requests).await {
+            match answer {
+                Ok(Value::Array(gone)) => self.told(gone, &mut removed, &mut entries),
+                Ok(_) => failed = Some(strange()),
+                Err(fault) => failed = Some(fault),
+            }
+        }
+        if !entries.is_empty() {
+            // At worst they stay until their time is over.
+            let _ = self.link.send(&entries).await;
+        }
+        match failed {
+            // What is gone has to be told.
+            Some(fault) if removed.is_empty() => Err(fault),
+            _ => Ok(removed),
+        }
+    }
+
+    fn purge_bucket(&self, bucket: usize, now: Timestamp, limit: usize) -> Request<'_> {
+        Request::Script {
+            script: &call::PURGE,
+            keys: vec![self.keys.ids(bucket), self.keys.expiries(bucket)],
+            arguments: vec![
+                row::text(now),
+                row::micros(now),
+                made(limit),
+                made(self.keys.bucket(bucket)),
+                lent(&self.users),
+            ],
+        }
+    }
+
+    /// Ids and users, one after the other; in a Cluster the users' entries are still to go.
+    fn told(&self, gone: Vec<Value>, removed: &mut Vec<SessionId>, entries: &mut Vec<Request<'static>>) {
+        let mut gone = gone.into_iter().filter_map(bytes);
+        while let (Some(id), Some(user)) = (gone.next(), gone.next()) {
+            let Ok(id) = SessionId::parse_bytes(&id) else { continue };
+            removed.push(id);
+            if let (true, Ok(user)) = (self.users.is_empty() && !user.is_empty(), String::from_utf8(user)) {
+                entries.push(self.scribe("").leave(&UserId::stored(&user), id));
+            }
+        }
+    }
+}

@@ -1,0 +1,12 @@
+//! The Redis store against real servers: what it opens and how, what stands in Redis and who else wrote
+//! there, and a server that fails.
+#![allow(clippy::unwrap_used, reason = "the helpers of tests")]
+
+mod opening;
+mod outages;
+#[path = "../support/proxy.rs"]
+mod proxy;
+#[path = "../support/redis.rs"]
+mod redis_server;
+mod rows;
+mod support;
