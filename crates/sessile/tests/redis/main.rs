@@ -1,7 +1,8 @@
 //! The Redis store against real servers: what it opens and how, what stands in Redis and who else wrote
-//! there, and a server that fails.
+//! there, a server that fails, and a primary of a Cluster that is killed under load.
 #![allow(clippy::unwrap_used, reason = "the helpers of tests")]
 
+mod failover;
 mod opening;
 mod outages;
 #[path = "../support/proxy.rs"]
@@ -10,3 +11,4 @@ mod proxy;
 mod redis_server;
 mod rows;
 mod support;
+mod tls;

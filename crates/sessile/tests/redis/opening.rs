@@ -125,8 +125,10 @@ async fn many_stores_share_a_server() {
             assert_eq!(listed(store, Some("ada")).await, left);
             assert_eq!(store.stats(time("2080-01-01")).await.unwrap().live, left.len() as u64);
         }
-        assert_eq!(prefixes[0].keys(), Vec::<String>::new());
-        assert_eq!(prefixes[1].keys(), Vec::<String>::new());
+        // In a Cluster an id leaves its user's index a minute later.
+        for prefix in &prefixes[..2] {
+            assert!(prefix.keys().iter().all(|key| kind == Kind::Cluster && key.ends_with("user:{ada}")));
+        }
     }
 }
 

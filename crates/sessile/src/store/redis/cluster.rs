@@ -2,7 +2,8 @@
 //! slots, and no step covers two of them.
 //!
 //! * An id stands in its user's index before its row is that user's, and leaves it after the row is gone. So
-//!   the index may name too many, never too few.
+//!   the index may name too many, never too few: unless a failover has made its server forget an entry, which
+//!   the next renewal of the session enters again.
 //! * A rotation first *prepares* the new row, which points to the old one (`rotated_from`) and does not count
 //!   yet. Then it *decides*: in one step, and only if the old row is still what was read, the old row becomes
 //!   a pointer to the new one (`rotated_to`). From there on the old id is dead and the new row counts. At
@@ -52,9 +53,13 @@ impl Inner {
             self.link.ask(scribe.enter(user, id, last)).await?;
         }
         match self.decided(write.id(), || scribe.write(write)).await? {
-            Verdict::Applied(was) => {
+            Verdict::Applied { was, renewed } => {
                 if let Some(user) = was.filter(|_| is_left(write)) {
-                    self.leave(scribe, &user, write.id()).await;
+                    self.leaves(&user, write.id());
+                }
+                if let (Some(user), Some(last)) = (renewed, renewal(write)) {
+                    // Its server may have forgotten the entry; a renewal is a good time to mend that.
+                    let _ = self.link.ask(scribe.enter(&user, write.id(), last)).await;
                 }
                 Ok(Outcome::Applied)
             }
@@ -76,13 +81,6 @@ impl Inner {
         Ok(Verdict::Unmatched)
     }
 
-    /// The id is gone for ever: at worst its entry stays until its time is over.
-    async fn leave(&self, scribe: Scribe<'_>, user: &UserId, id: SessionId) {
-        if let Err(fault) = self.link.ask(scribe.leave(user, id)).await {
-            tracing::debug!(session = %id, ?fault, "an id stays in its user's index");
-        }
-    }
-
     async fn rotate(&self, rotation: &Rotation) -> Made {
         let (old, new) = (rotation.id, rotation.record.id());
         let attempt = attempt()?;
@@ -96,11 +94,11 @@ impl Inner {
         if let Some(entered) = answers.next() {
             entered?;
         }
-        if !matches!(prepared, Verdict::Applied(_)) {
+        if !matches!(prepared, Verdict::Applied { .. }) {
             return Ok(Outcome::Unmatched);
         }
         let was = match self.decided(old, || scribe.decide(rotation)).await? {
-            Verdict::Applied(was) => was,
+            Verdict::Applied { was, .. } => was,
             Verdict::Unmatched | Verdict::Unresolved => {
                 self.abandon(scribe, rotation).await;
                 return Ok(Outcome::Unmatched);
@@ -108,12 +106,11 @@ impl Inner {
         };
         let from = old.to_string();
         verdict(self.link.ask(scribe.finish(new, &from)).await)?;
-        let mut last = vec![scribe.forget(old, "rotated_to", new)];
+        // Who finds the pointer finds out that it means nothing.
+        let _ = self.link.ask(scribe.forget(old, "rotated_to", new)).await;
         if let Some(user) = &was {
-            last.push(scribe.leave(user, old));
+            self.leaves(user, old);
         }
-        // Who finds them finds out that they mean nothing.
-        let _ = self.link.send(&last).await;
         Ok(Outcome::Applied)
     }
 
@@ -121,8 +118,8 @@ impl Inner {
     async fn abandon(&self, scribe: Scribe<'_>, rotation: &Rotation) {
         let new = rotation.record.id();
         let forgotten = self.link.ask(scribe.forget(new, "rotated_from", rotation.id)).await;
-        if let (Ok(Verdict::Applied(_)), Some(user)) = (verdict(forgotten), rotation.record.user_id()) {
-            self.leave(scribe, user, new).await;
+        if let (Ok(Verdict::Applied { .. }), Some(user)) = (verdict(forgotten), rotation.record.user_id()) {
+            self.leaves(user, new);
         }
     }
 
@@ -182,6 +179,15 @@ fn becomes(write: &Write) -> Option<(&UserId, SessionId, i64)> {
             Some((user, *id, end(last)))
         }
         Write::Update(_) | Write::Touch(_) | Write::Delete(_) => None,
+    }
+}
+
+/// Until when the key of a row lives that this write has renewed.
+fn renewal(write: &Write) -> Option<i64> {
+    match write {
+        Write::Touch(touch) => Some(end(touch.expires_at)),
+        Write::Update(Update { expires_at: Expiry::Extend(to) | Expiry::Set(to), .. }) => Some(end(*to)),
+        Write::Update(_) | Write::Insert(_) | Write::Rotate(_) | Write::Delete(_) => None,
     }
 }
 

@@ -8,8 +8,8 @@
 //! Round trips on a single server: 1 for each of these, also for a batch, unless it names a row twice; `list`
 //! and `stats` 2 or 3 for each 256 rows, `purge` 2 per chunk. One more when the server has forgotten a script,
 //! as it does when it restarts. In a Cluster the same, but: a write that makes a row some user's takes 1 more,
-//! before it, for the user's index, and one that takes it away 1 after it; a rotation takes 4; `delete_user`
-//! 4 or more. There, each command goes to the node that has its slot.
+//! before it, for the user's index, and one that renews such a row 1 after it; a rotation takes 4; `delete_user` 3 or more; and a minute after a row has
+//! gone, its id leaves the user's index with 2. There, each command goes to the node that has its slot.
 //!
 //! # What is stored
 //!
@@ -41,6 +41,18 @@
 //! primary that has lost its replicas from acknowledging more of it; nothing in Redis excludes it. Where a
 //! logout has to be final, use PostgreSQL.
 //!
+//! Measured on six nodes of one machine, with 16 callers signing in, changing, rotating and logging out, and a
+//! primary killed under that: all slots were served again after 4 to 6 s, and until then writes to it were
+//! [`Timeout`](StoreError::Timeout) or [`Unavailable`](StoreError::Unavailable). Of 7,127 sessions (18,969
+//! acknowledged writes) none was lost, for the replica had everything.
+//!
+//! When the primary had been cut off from its replica for half a second before, 176 of 12,664 sessions were not
+//! as acknowledged. Of 174 a sign-in or a change was lost; one logout was forgotten; of one rotation the old
+//! session was alive beside the new one. (These sessions live for milliseconds, so most of them were made in that
+//! half second.) 97 live sessions were missing from the index of their user, which that primary had held:
+//! `delete_user` and `list` do not find such a one until it is renewed, which enters it again. No session was
+//! anything that nobody wrote.
+//!
 //! With another `maxmemory-policy` than `noeviction` Redis signs people out to make room. On connecting, the
 //! store warns of each of these settings.
 
@@ -49,6 +61,7 @@ mod call;
 mod cluster;
 mod fault;
 mod keys;
+mod leavers;
 mod link;
 mod options;
 mod row;
@@ -81,6 +94,7 @@ pub use options::RedisOptions;
 use cluster::Made;
 use fault::{Fault, NAME, Place, strange};
 use keys::{BUCKETS, Keys};
+use leavers::{Leavers, leavers, sweep};
 use link::{Dialler, Link};
 use row::{Found, bytes};
 use script::{Scribe, Verdict, verdict};
@@ -100,6 +114,7 @@ struct Inner {
     chunks: Chunks,
     /// Where the next purge begins.
     turn: AtomicUsize,
+    leavers: Leavers,
 }
 
 impl RedisStore {
@@ -121,9 +136,13 @@ impl RedisStore {
         let link = link.map_err(|fault| place.error(&format!("connect to {}", place.server), fault))?;
         let users = if link.is_cluster() { String::new() } else { keys.users() };
         let turn = AtomicUsize::new(getrandom::u32().map_or(0, |number| number as usize % BUCKETS));
-        let inner = Inner { place, keys, link, users, chunks: Chunks::new(), turn };
+        let (leavers, leaving) = leavers();
+        let inner = Arc::new(Inner { place, keys, link, users, chunks: Chunks::new(), turn, leavers });
+        if inner.link.is_cluster() {
+            tokio::spawn(sweep(Arc::downgrade(&inner), leaving));
+        }
         inner.warn_of_settings().await;
-        Ok(RedisStore(Arc::new(inner)))
+        Ok(RedisStore(inner))
     }
 
     fn error(&self, action: &'static str) -> impl Fn(Fault) -> StoreError {
@@ -154,7 +173,7 @@ impl Inner {
 
 fn outcome(verdict: Verdict) -> Outcome {
     match verdict {
-        Verdict::Applied(_) => Outcome::Applied,
+        Verdict::Applied { .. } => Outcome::Applied,
         Verdict::Unmatched | Verdict::Unresolved => Outcome::Unmatched,
     }
 }

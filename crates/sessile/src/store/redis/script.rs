@@ -14,8 +14,11 @@ use crate::store::{Expiry, Rotation, Touch, Update, Write};
 
 /// What a script on a row says.
 pub(super) enum Verdict {
-    /// Done; whose the row was, where that matters.
-    Applied(Option<UserId>),
+    /// Done; whose the row was and, where it was renewed, whose it is, where users' indexes have to be told.
+    Applied {
+        was: Option<UserId>,
+        renewed: Option<UserId>,
+    },
     Unmatched,
     /// The row is being moved here, and whether it counts has to be found out first.
     Unresolved,
@@ -23,19 +26,22 @@ pub(super) enum Verdict {
 
 /// Reads what a script on a row says.
 pub(super) fn verdict(answer: Answer) -> Result<Verdict, Fault> {
-    let (code, user) = match answer? {
-        Value::Int(code) => (code, None),
+    let (code, was, renewed) = match answer? {
+        Value::Int(code) => (code, None, None),
         Value::Array(said) => {
             let mut said = said.into_iter();
             let Some(Value::Int(code)) = said.next() else { return Err(strange()) };
-            let user = said.next().and_then(bytes).and_then(|user| String::from_utf8(user).ok());
-            (code, user.filter(|user| !user.is_empty()))
+            let mut user = || {
+                let user = said.next().and_then(bytes).and_then(|user| String::from_utf8(user).ok());
+                user.filter(|user| !user.is_empty()).map(|user| UserId::stored(&user))
+            };
+            (code, user(), user())
         }
         _ => return Err(strange()),
     };
     match code {
         0 => Ok(Verdict::Unmatched),
-        1 => Ok(Verdict::Applied(user.map(|user| UserId::stored(&user)))),
+        1 => Ok(Verdict::Applied { was, renewed }),
         2 => Ok(Verdict::Unresolved),
         _ => Err(strange()),
     }

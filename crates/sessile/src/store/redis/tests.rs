@@ -109,7 +109,7 @@ impl Cut {
     }
 
     async fn applies(&self, request: call::Request<'_>) -> bool {
-        matches!(verdict(self.link().ask(request).await).unwrap(), Verdict::Applied(_))
+        matches!(verdict(self.link().ask(request).await).unwrap(), Verdict::Applied { .. })
     }
 
     async fn apply(&self, write: Write) -> Outcome {
@@ -283,4 +283,40 @@ async fn what_arrives_twice_is_made_once() {
     }
     assert_eq!(cut.listed(None).await, [id(2)]);
     cut.end().await;
+}
+
+/// [S10] Who is back after a failover is found by who ends all of the user's sessions.
+#[tokio::test]
+async fn an_id_leaves_its_users_index_only_when_its_row_is_gone() {
+    let cut = Cut::new().await;
+    let ada = UserId::stored("ada");
+    for number in [1, 2] {
+        assert_eq!(cut.apply(Write::Insert(row(number, "ada"))).await, Outcome::Applied);
+        assert_eq!(cut.apply(Write::Delete(id(number))).await, Outcome::Applied);
+    }
+    let inner = &cut.store.0;
+    assert_eq!(inner.ids_of(&ada).await.unwrap(), [id(1), id(2)], "not at once");
+    // As if its server had forgotten the deletion.
+    assert!(cut.applies(cut.scribe().insert(&row(1, "ada"))).await);
+    inner.let_go(&[1, 2].map(|number| leavers::Leaver::new(&ada, id(number)))).await;
+    assert_eq!(inner.ids_of(&ada).await.unwrap(), [id(1)]);
+    assert_eq!(cut.store.delete_user(&ada, None).await.unwrap(), [id(1)]);
+    cut.end().await;
+}
+
+/// [S10] An entry that a failover has made the user's server forget is there again after a renewal.
+#[tokio::test]
+async fn a_renewal_enters_the_id_again() {
+    let ada = UserId::stored("ada");
+    let Write::Update(extending) = update(1) else { panic!() };
+    let extending = Write::Update(Update { expires_at: Expiry::Extend(at(2_000)), ..extending });
+    for renewal in [touch(1), extending] {
+        let cut = Cut::new().await;
+        assert_eq!(cut.apply(Write::Insert(row(1, "ada"))).await, Outcome::Applied);
+        cut.link().ask(call::plain(&["DEL", &cut.store.0.keys.user(&ada)])).await.unwrap();
+        assert!(cut.listed(Some("ada")).await.is_empty());
+        assert_eq!(cut.apply(renewal).await, Outcome::Applied);
+        assert_eq!(cut.listed(Some("ada")).await, [id(1)]);
+        cut.end().await;
+    }
 }

@@ -2,8 +2,6 @@
 
 use std::collections::HashSet;
 
-use redis::Cmd;
-
 use super::Inner;
 use super::call::{self, Request, lent, made};
 use super::fault::Fault;
@@ -91,21 +89,13 @@ impl Inner {
         let mut failed = None;
         for (&id, answer) in ids.iter().zip(self.link.send(&requests).await) {
             match verdict(answer) {
-                Ok(Verdict::Applied(_)) => done.push(id),
+                Ok(Verdict::Applied { .. }) => done.push(id),
                 Ok(Verdict::Unresolved) => unresolved.push(id),
                 Ok(Verdict::Unmatched) => {}
                 Err(fault) => failed = Some(fault),
             }
         }
-        if !done.is_empty() {
-            let mut command = Cmd::new();
-            command.arg("ZREM").arg(self.keys.user(user));
-            for id in &done {
-                command.arg(id.to_text().as_str());
-            }
-            // At worst the entries stay until their time is over.
-            let _ = self.link.ask(Request::Plain(command)).await;
-        }
+        done.iter().for_each(|&id| self.leaves(user, id));
         deleted.extend(done);
         failed.map_or(Ok(unresolved), Err)
     }

@@ -37,6 +37,12 @@ local function expire(text, micros, last)
   redis.call('PEXPIREAT', row, last)
 end
 
+-- The answer when the expiry has moved: where users' indexes are on other servers, whose the row is.
+local function renewed(user)
+  if users == '' and user then return { APPLIED, '', user } end
+  return APPLIED
+end
+
 -- Whether the data are those that were read; a row without data has NULL.
 local function same(data, is_text, text)
   if is_text == '1' then return data == text end

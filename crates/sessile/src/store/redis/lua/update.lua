@@ -8,8 +8,9 @@ if read[4] then return UNRESOLVED end
 if not read[2] or read[2] <= now or not same(read[1], ARGV[5], ARGV[6]) then return UNMATCHED end
 redis.call('HSET', row, 'data', ARGV[7], 'updated_at', now)
 sign()
-if ARGV[10] == 'set' or (ARGV[10] == 'extend' and read[2] < expiry) then expire(expiry, ARGV[12], ARGV[13]) end
-if ARGV[8] == 'keep' then return APPLIED end
+local moved = ARGV[10] == 'set' or (ARGV[10] == 'extend' and read[2] < expiry)
+if moved then expire(expiry, ARGV[12], ARGV[13]) end
+if ARGV[8] == 'keep' then return moved and renewed(read[3]) or APPLIED end
 if ARGV[8] == 'set' then
   redis.call('HSET', row, 'user_id', user)
   local micros = redis.call('ZSCORE', expiries, id) or 0
