@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use super::changes::SignIn;
-use super::{Changes, Committed, Credential, EngineError, Event, Sessions};
+use super::{Base, Changes, Committed, Credential, EngineError, Event, Sessions};
 use crate::record::{SessionData, SessionId, SessionRecord, UserId};
 use crate::store::{Cursor, ListPage, ListQuery, Liveness, Outcome, StoreError, StoreStats, Write};
 
 /// Rows read at a time where all of a user's sessions are wanted.
-const PAGE: usize = 500;
+pub(super) const PAGE: usize = 500;
 
 /// A session to be made without a request: by the tool, or by a service that signs users in itself.
 #[derive(Debug, Clone, Default)]
@@ -187,17 +187,27 @@ impl Sessions {
         Ok(ended)
     }
 
-    /// Ends a session if it is this user's. Somebody else's answers like an unknown one. Cost: 2
-    /// statements.
+    /// Ends a session if it is this user's, also when a rotation has given it another name since the user
+    /// saw it. Somebody else's answers like an unknown one. Cost: 2 statements.
     ///
     /// # Errors
     /// When the store fails.
     pub async fn revoke_of(&self, user: &UserId, id: SessionId) -> Result<bool, EngineError> {
-        let Some(base) = self.load(id).await? else { return Ok(false) };
         // Of data that cannot be read, the column tells whose it is, as in their list.
-        let owner = if base.problem.is_some() { base.record.user_id() } else { base.user.as_ref() };
-        // A session never changes hands under its id: a login gives it a new one.
-        if owner == Some(user) { self.revoke(id).await } else { Ok(false) }
+        let is_owner = |base: &Base| {
+            let owner = if base.problem.is_some() { base.record.user_id() } else { base.user.as_ref() };
+            owner == Some(user)
+        };
+        // A session never changes hands under its id: a login gives it a new one. A foreign id costs what an
+        // unknown one costs.
+        let ended = match self.load(id).await?.as_ref().is_some_and(is_owner) {
+            true => self.end(id, Some(user)).await?,
+            false => self.end_successor(id, user).await?,
+        };
+        if let Some(id) = ended {
+            self.tell(Event::Revoked { id });
+        }
+        Ok(ended.is_some())
     }
 
     /// Ends all sessions of a user; how many there were. Cost: 1 statement.

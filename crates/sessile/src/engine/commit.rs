@@ -9,6 +9,7 @@ use super::error::EngineError;
 use super::event::Event;
 use super::meta::Meta;
 use super::plan::{self, Base};
+use super::turns::Turn;
 use crate::record::{SessionId, SessionRecord};
 use crate::store::{Outcome, StoreError, Write};
 
@@ -37,46 +38,23 @@ impl Sessions {
     ) -> Result<Committed, EngineError> {
         match base {
             _ if changes.is_empty() => Ok(Committed::Unchanged),
-            Some(base) if changes.ends() => self.replace(base.record.id(), changes).await,
+            Some(base) if changes.ends() => self.replace(base, changes).await,
             Some(base) => self.merge(base, changes).await,
-            None => self.begin(changes, None).await,
+            None => self.begin(changes).await,
         }
     }
 
-    /// A logout, and whatever the request did after it, which belongs to a fresh session.
-    async fn replace(&self, ended: SessionId, changes: &Changes) -> Result<Committed, EngineError> {
-        self.begin(changes, Some(ended)).await
-    }
-
-    /// Makes a new row if there is anything to store; `ends` goes away in the same batch.
-    async fn begin(&self, changes: &Changes, ends: Option<SessionId>) -> Result<Committed, EngineError> {
-        let row = plan::fresh(changes, self.policy(), self.now())?;
+    /// Makes a new row if there is anything to store.
+    pub(super) async fn begin(&self, changes: &Changes) -> Result<Committed, EngineError> {
+        let Some(row) = plan::fresh(changes, self.policy(), self.now())? else {
+            return Ok(Committed::Unchanged);
+        };
         let attempts = self.policy().max_attempts;
         for _ in 0..attempts {
-            let mut writes = Vec::with_capacity(2);
-            writes.extend(ends.map(Write::Delete));
-            let born = match &row {
-                Some(row) => {
-                    let credential = self.new_credential()?;
-                    let record = row(credential.id());
-                    writes.push(Write::Insert(record.clone()));
-                    Some((credential, record))
-                }
-                None => None,
-            };
-            let mut outcomes = self.apply_many(writes).await?.into_iter();
-            if let Some(id) = ends {
-                // Whether it was still there or not: it is gone now.
-                if outcomes.next().transpose()? == Some(Outcome::Applied) {
-                    self.tell(Event::LoggedOut { id });
-                }
-            }
-            let Some((credential, record)) = born else {
-                return Ok(if ends.is_some() { Committed::Ended } else { Committed::Unchanged });
-            };
-            if outcomes.next().transpose()? == Some(Outcome::Applied) {
-                self.tell(Event::Created { id: record.id() });
-                self.tell_sign_in(changes, record.id());
+            let credential = self.new_credential()?;
+            let record = row(credential.id());
+            if self.apply(Write::Insert(record.clone())).await? == Outcome::Applied {
+                self.tell_birth(changes, &credential);
                 return Ok(Committed::Named(credential, record));
             }
         }
@@ -107,14 +85,12 @@ impl Sessions {
             }
             self.tell(Event::Conflict { id });
             if turn.is_none() {
-                // Requests of this process stand in line from here on, so that only other processes can
-                // still be faster, and a crowd is served one by one instead of all trying at once.
-                turn = Some(self.in_time(self.inner.turns.take(id)).await?);
+                turn = Some(self.turn(id).await?);
             }
             base = match self.load(id).await? {
                 Some(newest) => newest,
                 // The credentials were right, whatever became of the anonymous session: a fresh one.
-                None if changes.signed_in().is_some() => return self.begin(changes, None).await,
+                None if changes.signed_in().is_some() => return self.begin(changes).await,
                 None => return Err(EngineError::Ended),
             };
         }
@@ -148,20 +124,15 @@ impl Sessions {
         self.policy().renewal(&base.record, &Meta::of(&base.data), self.now()).is_some()
     }
 
-    fn tell_sign_in(&self, changes: &Changes, id: SessionId) {
-        if let Some(sign_in) = changes.signed_in().filter(|sign_in| sign_in.authenticated) {
-            self.tell(Event::Authenticated { id, user: sign_in.user.clone() });
-        }
+    /// Requests of this process that fight stand in line from here on, so that only other processes can
+    /// still be faster, and a crowd is served one by one instead of all trying at once.
+    pub(super) async fn turn(&self, id: SessionId) -> Result<Turn, StoreError> {
+        self.in_time(self.inner.turns.take(id)).await
     }
 
-    async fn apply_many(
-        &self,
-        mut writes: Vec<Write>,
-    ) -> Result<Vec<Result<Outcome, StoreError>>, StoreError> {
-        match writes.len() {
-            0 => Ok(Vec::new()),
-            1 => Ok(vec![self.apply(writes.remove(0)).await]),
-            _ => self.in_time(self.store().apply_many(writes)).await,
+    pub(super) fn tell_sign_in(&self, changes: &Changes, id: SessionId) {
+        if let Some(sign_in) = changes.signed_in().filter(|sign_in| sign_in.authenticated) {
+            self.tell(Event::Authenticated { id, user: sign_in.user.clone() });
         }
     }
 }

@@ -5,12 +5,16 @@
 
 use std::time::Duration;
 
-use crate::record::{SessionData, Timestamp};
+use crate::record::{SessionData, SessionId, Timestamp};
 
 const REMEMBER: &str = "remember";
 const AUTHENTICATED_AT: &str = "authenticated_at";
 const DEVICE: &str = "device";
 const IDLE_SECONDS: &str = "idle_seconds";
+const PREVIOUS: &str = "previous";
+
+/// Former names that are kept: only requests that are on their way still know one.
+const MAX_PREVIOUS: usize = 3;
 
 /// Characters of a device label that are kept.
 const MAX_DEVICE_CHARS: usize = 100;
@@ -64,6 +68,18 @@ impl Meta {
 
     pub(crate) fn set_idle_timeout(&mut self, idle: Option<Duration>) {
         self.set(IDLE_SECONDS, idle.map(|idle| idle.as_secs().to_string()));
+    }
+
+    /// The ids that the session had before it was rotated, the last one first. None of them opens it.
+    pub(crate) fn previous(&self) -> Vec<SessionId> {
+        let texts: Vec<String> = self.0.get(PREVIOUS).ok().flatten().unwrap_or_default();
+        texts.iter().filter_map(|text| text.parse().ok()).collect()
+    }
+
+    pub(crate) fn add_previous(&mut self, id: SessionId) {
+        let all = std::iter::once(id).chain(self.previous()).take(MAX_PREVIOUS);
+        let texts: Vec<String> = all.map(|id| format!("\"{id}\"")).collect();
+        self.set(PREVIOUS, Some(format!("[{}]", texts.join(", "))));
     }
 
     /// Whether the session lives by other lifetimes than the policy's.

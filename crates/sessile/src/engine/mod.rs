@@ -6,6 +6,7 @@ mod admin;
 mod changes;
 mod commit;
 mod credential;
+mod ending;
 mod error;
 mod event;
 mod meta;

@@ -168,7 +168,7 @@ pub(crate) fn rewrite(
     now: Timestamp,
 ) -> Result<Option<(Write, SessionData)>, EngineError> {
     let Base { record, .. } = base;
-    let Content { data, user } = changed(base.data.clone(), base.user.clone(), changes, policy, now)?;
+    let Content { mut data, user } = changed(base.data.clone(), base.user.clone(), changes, policy, now)?;
     let meta = Meta::of(&data);
     let Some(id) = new_id else {
         let text = changes.changes_data().then(|| bounded(&data, policy)).transpose()?;
@@ -193,6 +193,12 @@ pub(crate) fn rewrite(
         Some(began) if changes.changes_lifetime() => policy.expiry(began, &meta, now),
         Some(began) => policy.expiry(began, &meta, now).max(record.expires_at()),
     };
+    if base.user.is_some() && base.user == user {
+        // So that a logout which is on its way under the old name finds it.
+        let mut meta = meta;
+        meta.add_previous(record.id());
+        meta.store_in(&mut data);
+    }
     let stored = StoredData::Text(bounded(&data, policy)?);
     let columns = Columns { id, user_id: user, data: stored, created_at, expires_at, updated_at: Some(now) };
     let rotation = Rotation {
@@ -202,6 +208,12 @@ pub(crate) fn rewrite(
         now: now.into(),
     };
     Ok(Some((Write::Rotate(rotation), data)))
+}
+
+/// The write that puts a fresh row in the place of one that ends.
+pub(crate) fn succession(ended: &SessionRecord, record: SessionRecord, now: Timestamp) -> Write {
+    let expected = ended.stored_data().clone();
+    Write::Rotate(Rotation { id: ended.id(), expected, record, now: now.into() })
 }
 
 /// The write that moves the expiry forward and changes nothing else.

@@ -152,7 +152,7 @@ impl SessionStore for Gate {
         self.schedule.step(work).await
     }
     async fn list(&self, query: &ListQuery) -> Result<ListPage, StoreError> {
-        self.store.list(query).await
+        self.schedule.step(async { (self.store.list(query).await, Vec::new()) }).await
     }
     async fn delete_user(
         &self,

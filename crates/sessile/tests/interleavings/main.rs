@@ -123,6 +123,9 @@ async fn one_order(
     let rows: Vec<_> = table.rows().await;
     let rows = rows.iter().map(|record| (record.id(), model::Row::of(record, noon()))).collect();
     assert_eq!(model.rows, rows, "what is left");
+    if parts.contains(&Part::RevokeOf) {
+        model.revoked_by_ada();
+    }
     for (actor, status) in told.into_iter().enumerate() {
         match status {
             None => {}

@@ -24,6 +24,8 @@ pub(crate) struct Row {
     pub(crate) remember: bool,
     /// In minutes after noon.
     pub(crate) expires: u64,
+    /// The names it had while it was this user's.
+    pub(crate) previous: Vec<SessionId>,
 }
 
 impl Row {
@@ -37,7 +39,9 @@ impl Row {
     pub(crate) fn parse(text: &str) -> Row {
         let mut data: BTreeMap<String, Value> = serde_json::from_str(text).unwrap();
         let meta = data.remove("_sessile").unwrap_or_default();
-        Row { data, remember: meta["remember"] == json!(true), ..Row::default() }
+        let previous = meta["previous"].as_array().into_iter().flatten();
+        let previous = previous.map(|id| id.as_str().unwrap().parse().unwrap()).collect();
+        Row { data, remember: meta["remember"] == json!(true), previous, ..Row::default() }
     }
 
     fn lifetime(&self) -> u64 {
@@ -65,8 +69,7 @@ impl Row {
             Deed::Clear => self.data.clear(),
             Deed::Login(user) | Deed::LoginInsert(user) => {
                 if self.user.as_ref().is_some_and(|before| before != user) {
-                    self.data.clear();
-                    self.remember = false;
+                    *self = Row { expires: self.expires, ..Row::default() };
                 }
                 self.user = Some(user.to_owned());
                 if matches!(deed, Deed::LoginInsert(_)) {
@@ -163,7 +166,7 @@ impl Model {
         match write {
             Write::Insert(record) => {
                 if deed == Deed::LogoutInsert {
-                    // Ending and beginning are one commit; the ending may have come too late.
+                    // The ending, where it has come too late for one step, belongs to the beginning.
                     self.progress[actor].commits = 1;
                 }
                 let mut row = Row::default();
@@ -181,7 +184,14 @@ impl Model {
             }
             Write::Rotate(rotation) => {
                 let mut row = self.rows.remove(&rotation.id).expect("the dead do not get a new name");
+                if deed == Deed::LogoutInsert {
+                    row = Row::default();
+                }
+                let before = row.user.clone();
                 row.act(deed, actor);
+                if before.is_some() && before == row.user {
+                    row.previous.insert(0, rotation.id);
+                }
                 self.known.insert(rotation.record.id());
                 assert!(self.rows.insert(rotation.record.id(), row).is_none());
             }
@@ -208,13 +218,29 @@ impl Model {
             }
         };
         match deed {
-            Deed::Logout => assert!(!self.rows.contains_key(&self.first), "signed out and still there"),
+            Deed::Logout => self.assert_ended(progress.seen.as_ref()),
             Deed::LogoutInsert => {
-                assert!(!self.rows.contains_key(&self.first), "signed out and still there");
+                self.assert_ended(progress.seen.as_ref());
                 assert_eq!(progress.commits, 1);
             }
             _ => assert_eq!(progress.commits, usize::from(needed), "{deed:?} saw {:?}", progress.seen),
         }
+    }
+
+    /// Gone under its name, and under any that it got while it was the same user's.
+    fn assert_ended(&self, seen: Option<&Row>) {
+        assert!(!self.rows.contains_key(&self.first), "signed out and still there");
+        if seen.is_some_and(|seen| seen.user.is_some()) {
+            let alive = self.rows.values().any(|row| row.previous.contains(&self.first));
+            assert!(!alive, "signed out and still there under another name");
+        }
+    }
+
+    /// Ada has ended the session from her list.
+    pub(crate) fn revoked_by_ada(&self) {
+        let is_it = |(id, row): (&SessionId, &Row)| *id == self.first || row.previous.contains(&self.first);
+        let of_ada = |row: &Row| row.user.as_deref() == Some("ada");
+        assert!(!self.rows.iter().any(|it| of_ada(it.1) && is_it(it)), "revoked and still there");
     }
 
     /// A request was told that its session has ended.

@@ -1,0 +1,121 @@
+//! Endings: a session that is to end, ends, whatever name it has got meanwhile.
+
+use super::changes::Changes;
+use super::commit::Committed;
+use super::credential::Credential;
+use super::error::EngineError;
+use super::event::Event;
+use super::meta::Meta;
+use super::plan::{self, Base};
+use super::{Selection, Sessions};
+use crate::record::{SessionId, UserId};
+use crate::store::{Liveness, Outcome, StoreError, Write};
+
+impl Sessions {
+    /// Ends the session that had this id when it was loaded, and was this user's; the id under which it
+    /// was found, or `None` when it had ended already.
+    ///
+    /// A rotation that was faster has given it another name. The new row says so, and the user's rows are
+    /// searched for it; who has no user has nothing to be signed out of.
+    ///
+    /// Cost: 1 statement; 2 more when the row is gone.
+    pub(super) async fn end(
+        &self,
+        id: SessionId,
+        user: Option<&UserId>,
+    ) -> Result<Option<SessionId>, EngineError> {
+        if self.delete(id).await? == Outcome::Applied {
+            return Ok(Some(id));
+        }
+        match user {
+            Some(user) => self.end_successor(id, user).await,
+            None => Ok(None),
+        }
+    }
+
+    /// Ends the user's session that had this id before it was rotated. Cost: 2 statements, 1 when there
+    /// is none.
+    pub(super) async fn end_successor(
+        &self,
+        id: SessionId,
+        user: &UserId,
+    ) -> Result<Option<SessionId>, EngineError> {
+        let attempts = self.policy().max_attempts;
+        for _ in 0..attempts {
+            let Some(successor) = self.successor(id, user).await? else { return Ok(None) };
+            if self.delete(successor).await? == Outcome::Applied {
+                return Ok(Some(successor));
+            }
+        }
+        Err(EngineError::Contended { attempts })
+    }
+
+    /// A logout, and what the request did after it, which belongs to a fresh session: one takes the place
+    /// of the other in one step.
+    ///
+    /// Cost: 1 statement; after a conflict 2 more for each further attempt.
+    pub(super) async fn replace(&self, base: Base, changes: &Changes) -> Result<Committed, EngineError> {
+        let (id, user) = (base.record.id(), base.user.clone());
+        let fresh = plan::fresh(changes, self.policy(), self.now())?;
+        let mut turn = None;
+        let mut newest = fresh.is_some().then_some(base);
+        if let Some(row) = &fresh {
+            for _ in 0..self.policy().max_attempts {
+                let Some(base) = &newest else { break };
+                let credential = self.new_credential()?;
+                let record = row(credential.id());
+                let write = plan::succession(&base.record, record.clone(), self.now());
+                if self.apply(write).await? == Outcome::Applied {
+                    self.tell(Event::LoggedOut { id });
+                    self.tell_birth(changes, &credential);
+                    return Ok(Committed::Named(credential, record));
+                }
+                self.tell(Event::Conflict { id });
+                if turn.is_none() {
+                    turn = Some(self.turn(id).await?);
+                }
+                newest = self.load(id).await?;
+            }
+        }
+        // Nothing follows it, or it went under another name, or others are too fast: an ending waits for
+        // nobody.
+        if let Some(id) = self.end(id, user.as_ref()).await? {
+            self.tell(Event::LoggedOut { id });
+        }
+        match fresh {
+            Some(_) => self.begin(changes).await,
+            None => Ok(Committed::Ended),
+        }
+    }
+
+    pub(super) fn tell_birth(&self, changes: &Changes, credential: &Credential) {
+        self.tell(Event::Created { id: credential.id() });
+        self.tell_sign_in(changes, credential.id());
+    }
+
+    /// Deletes a row, once more if the connection broke: who finds it gone then is right, too. [R04]
+    async fn delete(&self, id: SessionId) -> Result<Outcome, StoreError> {
+        match self.apply(Write::Delete(id)).await {
+            Err(StoreError::Unavailable { .. }) => self.apply(Write::Delete(id)).await,
+            done => done,
+        }
+    }
+
+    /// The user's session that had this id before it was rotated.
+    async fn successor(&self, id: SessionId, user: &UserId) -> Result<Option<SessionId>, EngineError> {
+        let selection = Selection { user: Some(user.clone()), liveness: Liveness::Live };
+        let mut after = None;
+        loop {
+            let page = self.list(&selection, after, super::admin::PAGE).await?;
+            let had_it = |data| Meta::of(&data).previous().contains(&id);
+            let found = page.records.iter().find(|record| record.try_data().is_ok_and(had_it));
+            if let Some(record) = found {
+                return Ok(Some(record.id()));
+            }
+            after = page.next;
+            if after.is_none() {
+                return Ok(None);
+            }
+        }
+    }
+}
