@@ -6,6 +6,9 @@ use std::ops::Range;
 
 use super::{JsonError, MAX_DEPTH, MAX_INTEGER_DIGITS};
 
+/// Digits that any integer may have.
+const SHORT_INTEGER: usize = 20;
+
 /// The kinds of JSON value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
@@ -207,6 +210,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// What kind of value begins here, by its first byte.
+    #[inline]
     pub(super) fn kind(&self) -> Result<Kind, JsonError> {
         match self.peek() {
             Some(b'"') => Ok(Kind::String),
@@ -224,8 +228,8 @@ impl<'a> Scanner<'a> {
         let mut open = Open::default();
         loop {
             match self.kind()? {
-                Kind::String => self.string().map(|_| ())?,
-                Kind::Number => self.number().map(|_| ())?,
+                Kind::String => self.skip_string()?,
+                Kind::Number => self.skip_number()?,
                 Kind::Null => self.literal("null")?,
                 Kind::Boolean => self.boolean().map(|_| ())?,
                 kind => {
@@ -240,7 +244,7 @@ impl<'a> Scanner<'a> {
                     } else {
                         open.push(object);
                         if object {
-                            self.key()?;
+                            self.skip_key()?;
                         }
                         continue;
                     }
@@ -254,6 +258,7 @@ impl<'a> Scanner<'a> {
 
     /// After a value: closes the containers that end here. False when the outermost value is done,
     /// true when the next value begins here.
+    #[inline]
     fn close_finished(&mut self, open: &mut Open) -> Result<bool, JsonError> {
         while let Some(object) = open.innermost() {
             self.skip_blanks();
@@ -262,7 +267,7 @@ impl<'a> Scanner<'a> {
                     self.advance();
                     self.skip_blanks();
                     if object {
-                        self.key()?;
+                        self.skip_key()?;
                     }
                     return Ok(true);
                 }
@@ -290,6 +295,56 @@ impl<'a> Scanner<'a> {
         self.advance();
         self.skip_blanks();
         Ok(key)
+    }
+
+    /// Goes past a key, its colon, and the blanks up to the value.
+    #[inline]
+    fn skip_key(&mut self) -> Result<(), JsonError> {
+        // As Python and this crate write it; whatever else there may be is looked at closely.
+        if let Some(end) = self.plain_string()
+            && self.bytes.get(end) == Some(&b':')
+        {
+            self.position = end + 1;
+            self.skip_blanks();
+            return Ok(());
+        }
+        self.key().map(drop)
+    }
+
+    /// Goes past a string literal, whose opening quote stands here.
+    #[inline]
+    fn skip_string(&mut self) -> Result<(), JsonError> {
+        match self.plain_string() {
+            Some(end) => {
+                self.position = end;
+                Ok(())
+            }
+            None => self.string().map(drop),
+        }
+    }
+
+    /// Where the string literal that stands here ends, if it is one without escapes.
+    #[inline]
+    fn plain_string(&self) -> Option<usize> {
+        let end = (self.peek() == Some(b'"')).then(|| plain_run(self.bytes, self.position + 1))?;
+        (self.bytes.get(end) == Some(&b'"')).then_some(end + 1)
+    }
+
+    /// Goes past a number, whose first byte stands here.
+    #[inline]
+    fn skip_number(&mut self) -> Result<(), JsonError> {
+        // A short integer needs no closer look: nothing but its end tells it from other numbers.
+        if let Some(b'1'..=b'9') = self.peek() {
+            let mut end = self.position + 1;
+            while end < self.position + SHORT_INTEGER && self.bytes.get(end).is_some_and(u8::is_ascii_digit) {
+                end += 1;
+            }
+            if let Some(b',' | b'}' | b']') = self.bytes.get(end) {
+                self.position = end;
+                return Ok(());
+            }
+        }
+        self.number().map(drop)
     }
 
     /// A string literal, whose opening quote stands here.
