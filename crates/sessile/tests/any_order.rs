@@ -84,7 +84,10 @@ struct Model {
     renamed: bool,
     saved: Said,
     /// Whether a save changed anything, so that the expiry counts from now.
+    /// Whether the expiry counts from this request.
     used: bool,
+    /// Whether something was said about the lifetime itself.
+    lifetime: bool,
     /// Whether a session ended, so that a cookie is void.
     has_ended: bool,
 }
@@ -102,7 +105,16 @@ impl Model {
             Start::Remembered => (said.user, said.remember) = (Some("ada"), true),
             Start::Nobody | Start::UnknownCookie | Start::Anonymous => {}
         }
-        Model { now, saved: said.clone(), said, ended: false, renamed: false, used: false, has_ended: false }
+        Model {
+            now,
+            saved: said.clone(),
+            said,
+            ended: false,
+            renamed: false,
+            used: false,
+            lifetime: false,
+            has_ended: false,
+        }
     }
 
     fn op(&mut self, op: Op) {
@@ -126,16 +138,16 @@ impl Model {
                 said.values.remove("_csrf_token");
                 said.user = Some(user);
                 said.created = Some(self.now);
-                self.renamed = true;
+                (self.renamed, self.lifetime) = (true, true);
             }
             Op::Rotate => self.renamed |= said.stored,
             Op::Logout => {
                 self.ended |= self.saved.stored;
-                self.renamed = false;
+                (self.renamed, self.lifetime) = (false, false);
                 *said = Said { name: said.name, ..Said::default() };
             }
-            Op::Remember(remember) => said.remember = remember,
-            Op::IdleTimeout(idle) => said.idle = idle,
+            Op::Remember(remember) => (said.remember, self.lifetime) = (remember, true),
+            Op::IdleTimeout(idle) => (said.idle, self.lifetime) = (idle, true),
             Op::Save => self.save(),
         }
     }
@@ -148,7 +160,10 @@ impl Model {
             said.created = said.created.or(Some(self.now));
         }
         said.stored = wanted;
-        self.used |= *said != self.saved;
+        // A minute is less than what a renewal must gain, also one that rides along with a change.
+        self.used |= *said != self.saved && (self.lifetime || said.name != self.saved.name);
+        // Without a row a wish waits for one.
+        self.lifetime &= !said.stored;
         self.has_ended |= self.ended;
         self.saved = said.clone();
         (self.ended, self.renamed) = (false, false);
@@ -284,7 +299,6 @@ async fn one_request(start: Start, ops: &[Op], end: End) -> Result<(), TestCaseE
     prop_assert_eq!(row.user_id().map(|user| user.to_string()), model.saved.user.map(str::to_owned));
     prop_assert_eq!(stage.sessions.describe(row).remembered, model.saved.remember);
     prop_assert_eq!(row.created_at(), model.saved.created, "the lifetime restarts with a login only");
-    // A minute is less than what a renewal of its own must gain.
     let used = if model.used { now } else { noon() };
     prop_assert_eq!(row.expires_at(), model.expiry(used), "used: {}", model.used);
     Ok(())

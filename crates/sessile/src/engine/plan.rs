@@ -235,6 +235,8 @@ pub(crate) fn renewal(base: &Base, meta: &Meta, expires_at: Timestamp, now: Time
     }
 }
 
+/// A change moves the expiry no more often than a request that changes nothing: an expiry that stays
+/// leaves its index alone, which is most of what a small update costs.
 fn expiry_of_update(
     record: &SessionRecord,
     meta: &Meta,
@@ -243,12 +245,8 @@ fn expiry_of_update(
     now: Timestamp,
 ) -> Expiry {
     let Some(created_at) = record.created_at() else { return Expiry::Keep };
-    let renewed = policy.expiry(created_at, meta, now);
     if changes.changes_lifetime() {
-        Expiry::Set(renewed)
-    } else if renewed > record.expires_at() {
-        Expiry::Extend(renewed)
-    } else {
-        Expiry::Keep
+        return Expiry::Set(policy.expiry(created_at, meta, now));
     }
+    policy.renewal_by_change(record, meta, now).map_or(Expiry::Keep, Expiry::Extend)
 }

@@ -123,9 +123,10 @@ impl Policy {
         self
     }
 
-    /// A request that changes nothing moves the expiry only if that gains at least this much: one
-    /// statement per session and interval instead of one per request. Zero: on every request. `None`:
-    /// never, and the idle timeout counts from the last change.
+    /// A request moves the expiry only if that gains at least this much: one statement per session and
+    /// interval instead of one per request, and changes that leave the expiry's index alone. Zero: on
+    /// every request. `None`: only changes move it, each of them, and the idle timeout counts from the
+    /// last one.
     #[must_use]
     pub fn renew_after(mut self, gained: impl Into<Option<Duration>>) -> Policy {
         self.renew_after = gained.into();
@@ -248,7 +249,26 @@ impl Policy {
 
     /// The new expiry if it is worth a statement of its own.
     pub(crate) fn renewal(&self, record: &SessionRecord, meta: &Meta, now: Timestamp) -> Option<Timestamp> {
-        let renew_after = self.renew_after?;
+        self.renewed(record, meta, now, self.renew_after?)
+    }
+
+    /// The new expiry if it is worth moving along with a change. Where nothing else renews, each change does.
+    pub(crate) fn renewal_by_change(
+        &self,
+        record: &SessionRecord,
+        meta: &Meta,
+        now: Timestamp,
+    ) -> Option<Timestamp> {
+        self.renewed(record, meta, now, self.renew_after.unwrap_or_default())
+    }
+
+    fn renewed(
+        &self,
+        record: &SessionRecord,
+        meta: &Meta,
+        now: Timestamp,
+        renew_after: Duration,
+    ) -> Option<Timestamp> {
         let renewed = self.expiry(record.created_at()?, meta, now);
         let gained = renewed.saturating_since(record.expires_at());
         (renewed > record.expires_at() && gained >= renew_after).then_some(renewed)
