@@ -13,7 +13,7 @@ use sessile::record::json;
 use sessile::store::StoreUrl;
 use sessile::{Policy, SessionData, SessionId, SessionToken, UserId};
 
-use crate::commands::{create, init, list, policy, purge, revoke, set, show, stats, touch, unset};
+use crate::commands::{copy, create, init, list, policy, purge, revoke, set, show, stats, touch, unset};
 use crate::demo::DemoArgs;
 use crate::error::{self, chain};
 
@@ -50,6 +50,7 @@ pub(crate) enum Command {
     List(list::List),
     Revoke(revoke::Revoke),
     Purge(purge::Purge),
+    Copy(copy::Copy),
     Stats(stats::Stats),
     Policy(policy::Show),
 }

@@ -2,6 +2,7 @@
 
 use std::error::Error as StdError;
 use std::io::{self, Write as _};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use sessile::engine::EngineError;
@@ -33,6 +34,14 @@ pub(crate) enum Error {
     Answer(#[source] io::Error),
     #[error("the data of session {id} cannot be read, so nothing was changed: {problem}")]
     Unreadable { id: SessionId, problem: String },
+    #[error("{0} sessions could not be copied: see above, put it right and run it again")]
+    NotAllCopied(u64),
+    #[error("the journal {} cannot be used: name another with --journal", .path.display())]
+    Journal {
+        path: PathBuf,
+        #[source]
+        cause: io::Error,
+    },
     #[error("cannot write to standard output")]
     Output(#[from] io::Error),
     #[error("the program cannot start")]

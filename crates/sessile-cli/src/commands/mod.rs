@@ -2,6 +2,7 @@
 //!
 //! None of them ever prints a token but `create --print-token`.
 
+pub(crate) mod copy;
 pub(crate) mod create;
 pub(crate) mod init;
 pub(crate) mod list;
@@ -17,7 +18,7 @@ pub(crate) mod unset;
 use std::time::Duration;
 
 use sessile::record::SessionRecord;
-use sessile::store::StoreUrl;
+use sessile::store::{SessionStore, StoreError, StoreUrl};
 use sessile::{Policy, SessionId, Sessions};
 
 use crate::arguments::{Command, SessionsArgs, TableArgs};
@@ -41,9 +42,17 @@ pub(crate) async fn run(command: Command) -> Result<(), Error> {
         Command::List(command) => command.run().await,
         Command::Revoke(command) => command.run().await,
         Command::Purge(command) => command.run().await,
+        Command::Copy(command) => command.run().await,
         Command::Stats(command) => command.run().await,
         Command::Policy(command) => command.run(),
     }
+}
+
+/// Waits for a store that is used without [`Sessions`], but not for ever.
+async fn in_time<T>(store: &dyn SessionStore, answer: impl Future<Output = T>) -> Result<T, StoreError> {
+    tokio::time::timeout(PATIENCE, answer)
+        .await
+        .map_err(|_| StoreError::Timeout { store: store.name(), after: PATIENCE })
 }
 
 impl TableArgs {

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by it")]
 
 mod changes;
+mod copy;
 mod frame;
 mod listing;
 mod mass;

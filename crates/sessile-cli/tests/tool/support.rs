@@ -44,6 +44,15 @@ impl Ran {
         said.to_owned()
     }
 
+    /// As [`refused`](Self::refused), with the causes after the line.
+    #[track_caller]
+    pub(crate) fn refused_with_cause(self, code: i32) -> String {
+        assert_eq!((self.code, &*self.out), (code, ""), "{self:?}");
+        let (line, causes) = self.err.split_once('\n').expect("a whole line");
+        assert!(causes.lines().all(|line| line.starts_with("caused by: ")), "{causes}");
+        line.strip_prefix("error: ").unwrap_or_else(|| panic!("{line}")).to_owned()
+    }
+
     /// The JSON object that it printed.
     #[track_caller]
     pub(crate) fn json(self) -> Value {

@@ -1,0 +1,155 @@
+//! `sessile copy`: live sessions from one store to another, so that a switch logs nobody out.
+//!
+//! Reads a page, looks up the same ids at the target, writes what is wanted there, reads it back. What was
+//! seen at both stores is noted in a journal: only so can a later run tell a session that has ended at one of
+//! them from one that has never been there.
+
+mod journal;
+mod judge;
+mod source;
+mod summary;
+mod transfer;
+
+use std::io::{self, IsTerminal as _};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use clap::{Args, ValueEnum};
+use indicatif::{ProgressBar, ProgressStyle};
+use sessile::record::{Clock as _, SystemClock, Timestamp};
+use sessile::store::{SessionStore, StoreError, StoreUrl};
+
+use super::in_time;
+use crate::arguments::{OutputArgs, by};
+use crate::error::Error;
+use crate::output::{Output, remark};
+use journal::Journal;
+use source::Source;
+use summary::Summary;
+use transfer::Transfer;
+
+/// Copy live sessions to another store
+///
+/// Ids, users, data and times stay as they are, so every cookie goes on working. Expired sessions are left.
+/// Every batch is read back and compared. A run that was cut short is simply run again.
+///
+/// To switch a running service: run it once (the bulk), switch all servers at once, run it again at once (what
+/// has changed meanwhile). Of a session that is at both stores the one with the newer `updated_at` stays.
+///
+/// The journal holds the ids that were seen at both stores. By it the second run knows what has ended since
+/// the first: a session that ended at the target is not brought back, and one that ended at the source
+/// (signed out, revoked, given a new id) is ended at the target too. Keep it between the runs. Without it, or
+/// for a session that no run has seen, a session that is missing at the target is taken as new.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  sessile copy --from sqlite:sessile.db --to postgres://web@db.example/shop --dry-run
+  sessile copy --from sqlite:sessile.db --to postgres://web@db.example/shop
+  sessile copy --from sqlite:old.db --to 'sqlite:new.db?table=web_sessions' --json")]
+pub(crate) struct Copy {
+    /// The store to read
+    #[arg(long, value_name = "URL", env = "SESSILE_FROM", hide_env_values = true, value_parser = by(store_url))]
+    from: StoreUrl,
+    /// The store to write; its table is made where it is missing
+    #[arg(long, value_name = "URL", env = "SESSILE_TO", hide_env_values = true, value_parser = by(store_url))]
+    to: StoreUrl,
+    /// Which of two different rows with one id stays
+    #[arg(long, value_name = "WHICH", default_value = "newer")]
+    prefer: Prefer,
+    /// Where to note what was seen at both stores; one for each pair of stores
+    #[arg(long, value_name = "FILE", default_value = "sessile-copy.journal")]
+    journal: PathBuf,
+    /// Say what would be done; write nothing
+    #[arg(long)]
+    dry_run: bool,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+/// Which of two different rows with one id stays.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Prefer {
+    /// The one that was changed last
+    Newer,
+    /// The one at the source
+    From,
+    /// The one at the target
+    To,
+}
+
+fn store_url(text: &str) -> Result<StoreUrl, String> {
+    let url: StoreUrl = text.parse().map_err(|error: sessile::store::StoreUrlError| error.to_string())?;
+    if url.is_in_memory() {
+        return Err(format!("{url} is empty, and gone when this command ends"));
+    }
+    Ok(url)
+}
+
+impl Copy {
+    pub(crate) async fn run(self) -> Result<(), Error> {
+        let (from, to) = (self.from.to_string(), self.to.to_string());
+        if from == to {
+            return Err(Error::Usage(format!("--from and --to are both {from}")));
+        }
+        let output = Output::new(self.output.json);
+        let source = self.from.connect_existing().await?;
+        in_time(&*source, source.check()).await??;
+        let journal = Journal::open(&self.journal, &from, &to, self.dry_run)?;
+        let target = if self.dry_run { self.as_it_is().await? } else { Some(self.made().await?) };
+        let now = earlier_clock(&*source).await?;
+        let bar = bar(&*source, now).await?;
+        let transfer = Transfer::new(target, journal, self.prefer, self.dry_run, now, bar);
+        let summary = transfer.run(Source::new(source, now)).await?;
+        summary.print(output, &Summary::place(&from, &to, self.dry_run))?;
+        match summary.failed {
+            0 => Ok(()),
+            failed => Err(Error::NotAllCopied(failed)),
+        }
+    }
+
+    /// The target, with a table. One that is there is left as it is: who may write rows need not have the
+    /// right to make tables.
+    async fn made(&self) -> Result<Arc<dyn SessionStore>, Error> {
+        let target = self.to.connect().await?;
+        if let Err(StoreError::Schema { .. }) = in_time(&*target, target.check()).await? {
+            in_time(&*target, target.init()).await??;
+        }
+        in_time(&*target, target.check()).await??;
+        Ok(target)
+    }
+
+    /// The target if it is there: a dry run makes nothing.
+    async fn as_it_is(&self) -> Result<Option<Arc<dyn SessionStore>>, Error> {
+        let found = match self.to.connect_existing().await {
+            Ok(target) => in_time(&*target, target.check()).await?.map(|()| target),
+            Err(error) => Err(error),
+        };
+        match found {
+            Ok(target) => Ok(Some(target)),
+            Err(error @ StoreError::Schema { .. }) => {
+                remark(&format!("note: the target is taken as empty: {error}"));
+                Ok(None)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+/// What either this machine's clock or the source's own holds for live is copied: an expired row more does no
+/// harm, a live one less does.
+async fn earlier_clock(source: &dyn SessionStore) -> Result<Timestamp, Error> {
+    let ours = SystemClock.now();
+    Ok(in_time(source, source.clock()).await??.map_or(ours, |theirs| ours.min(theirs)))
+}
+
+/// On a terminal only: counting what is to come reads the whole table.
+async fn bar(source: &dyn SessionStore, now: Timestamp) -> Result<ProgressBar, Error> {
+    if !io::stderr().is_terminal() {
+        return Ok(ProgressBar::hidden());
+    }
+    let bar = ProgressBar::new(in_time(source, source.stats(now)).await??.live);
+    // The template is a constant; were it wrong, the bar would look as indicatif's own.
+    if let Ok(style) = ProgressStyle::with_template("copying {bar:30} {human_pos}/{human_len}, {eta} left") {
+        bar.set_style(style);
+    }
+    Ok(bar)
+}
