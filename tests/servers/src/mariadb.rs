@@ -39,10 +39,14 @@ impl MariaDb {
         preparation.extend(["--no-defaults", "--skip-test-db", "--skip-name-resolve"].map(str::to_owned));
         preparation.push(data.clone());
         preparation.extend(memory.clone());
+        // Several that share one would find each other's files.
+        let temporary = format!("--tmpdir={}", folder.path().display());
+        preparation.push(temporary.clone());
         prepare(&folder, "KILL", &preparation)?;
 
         let mut command = vec![mariadbd.display().to_string(), "--no-defaults".to_owned(), data];
         command.extend(memory);
+        command.push(temporary);
         command.push(format!("--socket={}", folder.file("socket")));
         command.push(format!("--pid-file={}", folder.file("pid")));
         command.push(format!("--init-file={}", folder.write("init.sql", &client.first_statements())?));
