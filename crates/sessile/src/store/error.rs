@@ -44,6 +44,20 @@ pub enum StoreError {
         source: Option<Source>,
     },
 
+    /// The server does not let us in: a wrong user, password or database. Trying again does not help.
+    #[error(
+        "the {store} server does not let us in: {reason} (check user, password and database in the store URL)"
+    )]
+    Refused {
+        /// [`SessionStore::name`](super::SessionStore::name).
+        store: &'static str,
+        /// Which server, and its own words.
+        reason: String,
+        /// The cause.
+        #[source]
+        source: Option<Source>,
+    },
+
     /// The table is missing, or is not the `sessions` table.
     #[error("{problem} ({remedy})")]
     Schema {

@@ -114,9 +114,14 @@ async fn the_password_is_in_no_message() {
         told.push(format!("{error} {error:?}"));
         assert!(error.to_string().contains("GRANT SELECT, INSERT, UPDATE, DELETE ON"), "{error}");
     }
-    for wrong in [url.replace(&role, "nobody_there"), url.replace("/postgres", "/no_such_database")] {
+    for wrong in [
+        url.replace(&role, "nobody_there"),
+        url.replace(&encoded, "another"),
+        url.replace("/sessile?", "/no_such_database?"),
+    ] {
         if wrong != url {
             let error = PostgresStore::connect(&wrong).await.unwrap_err();
+            assert!(matches!(error, StoreError::Refused { .. }) && !error.is_transient(), "{error}");
             told.push(format!("{error} {error:?}"));
         }
     }

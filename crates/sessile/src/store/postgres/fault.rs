@@ -76,10 +76,15 @@ impl From<tokio_postgres::Error> for Fault {
 }
 
 fn ends_the_connection(said: &DbError) -> bool {
-    matches!(said.parsed_severity(), Some(Severity::Fatal | Severity::Panic))
+    (matches!(said.parsed_severity(), Some(Severity::Fatal | Severity::Panic)) && !lets_nobody_in(said.code()))
         || said.code().code().starts_with("08")
         // A standby that was a primary: another connection may find the new one.
         || *said.code() == SqlState::READ_ONLY_SQL_TRANSACTION
+}
+
+/// Invalid authorization; invalid catalog name, which is a database that is not there.
+fn lets_nobody_in(code: &SqlState) -> bool {
+    matches!(&code.code()[..2], "28" | "3D")
 }
 
 /// An error with its causes, in one line.
@@ -170,6 +175,13 @@ impl Place {
         if *code == SqlState::DISK_FULL {
             let reason = format!("no room on the disk of {}: free some", self.server);
             return StoreError::Full { store: NAME, reason, source: Some(refusal.into()) };
+        }
+        if lets_nobody_in(code) {
+            return StoreError::Refused {
+                store: NAME,
+                reason: format!("{}: {}", self.server, refusal.message),
+                source: Some(refusal.into()),
+            };
         }
         match &code.code()[..2] {
             // Insufficient resources; operator intervention; collisions that would not end.
