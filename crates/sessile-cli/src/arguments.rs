@@ -58,7 +58,7 @@ pub(crate) enum Command {
 /// Where the sessions are.
 #[derive(Debug, Args)]
 pub(crate) struct StoreArgs {
-    /// The store: sqlite:PATH, postgres://HOST/DATABASE, redis://HOST, redis-cluster://HOST,HOST
+    /// The store: sqlite:PATH, postgres://HOST/DATABASE, mysql://HOST/DATABASE, redis://HOST, redis-cluster://HOST,HOST
     #[arg(
         long,
         value_name = "URL",

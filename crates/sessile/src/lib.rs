@@ -47,6 +47,7 @@
 //!
 //! `axum` (default): the extractors. `sqlite` (default): [`store::SqliteStore`], a bundled SQLite.
 //! `postgres`: `store::PostgresStore`, PostgreSQL with TLS by rustls.
+//! `mysql`: `store::MySqlStore`, MySQL or MariaDB with TLS by rustls.
 //! `redis`: `store::RedisStore`, Redis and Redis Cluster with TLS by rustls.
 //! `conformance`: [`store::conformance`], to prove a store of your own.
 #![forbid(unsafe_code)]

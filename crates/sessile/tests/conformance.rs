@@ -15,6 +15,13 @@ mod postgres_server;
 #[path = "support/redis.rs"]
 mod redis_server;
 
+#[cfg(feature = "mysql")]
+#[path = "support/in_turn.rs"]
+mod in_turn;
+#[cfg(feature = "mysql")]
+#[path = "support/mysql.rs"]
+mod mysql_server;
+
 mod memory {
     use super::*;
 
@@ -92,6 +99,70 @@ mod postgres {
     }
 
     sessile::conformance_tests!(fresh);
+}
+
+#[cfg(feature = "mysql")]
+mod mysql {
+    use std::cell::RefCell;
+
+    use sessile::store::MySqlStore;
+
+    use super::mysql_server::Database;
+    use super::*;
+
+    thread_local! {
+        /// Dropped when the thread of the test ends.
+        static DATABASES: RefCell<Vec<Database>> = const { RefCell::new(Vec::new()) };
+    }
+
+    async fn fresh() -> Arc<dyn SessionStore> {
+        let database = Database::new().await;
+        let store = database.store(MySqlStore::options()).await;
+        DATABASES.with_borrow_mut(|databases| databases.push(database));
+        Arc::new(store)
+    }
+
+    sessile::conformance_tests!(fresh);
+
+    /// Two processes: calls go to one and the other in turn.
+    mod two_stores_on_one_table {
+        use super::super::in_turn::InTurn;
+        use super::*;
+
+        async fn two() -> Arc<dyn SessionStore> {
+            let database = Database::new().await;
+            let one = database.store(MySqlStore::options()).await;
+            let other = database.store(MySqlStore::options().connections(1)).await;
+            DATABASES.with_borrow_mut(|databases| databases.push(database));
+            Arc::new(InTurn::new(one, other))
+        }
+
+        sessile::conformance_tests!(two);
+    }
+
+    /// The table that SQLAlchemy makes: whole seconds, 65,535 bytes, a collation that ignores case, no
+    /// indexes.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn on_the_table_of_sqlalchemy_only_what_it_cannot_hold_differs() {
+        let report = conformance::run(async || {
+            let database = Database::new().await;
+            database.sql(super::mysql_server::SQLALCHEMY).await;
+            let store = MySqlStore::connect(&database.url()).await.unwrap();
+            DATABASES.with_borrow_mut(|databases| databases.push(database));
+            Arc::new(store) as Arc<dyn SessionStore>
+        })
+        .await;
+        let failed: Vec<&str> = report.failures().map(|case| case.name).collect();
+        // Data over 64 KiB, and what lies within one second.
+        let cannot_hold = [
+            "bytes::large_data_comes_back_whole",
+            "bytes::times_are_kept_to_the_microsecond",
+            "bytes::times_are_compared_as_times",
+            "purging::a_purge_removes_what_has_expired_and_nothing_else",
+            "purging::a_purge_leaves_what_never_expires",
+        ];
+        assert_eq!(failed, cannot_hold, "{report}");
+    }
 }
 
 #[cfg(feature = "redis")]

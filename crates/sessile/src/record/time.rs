@@ -84,13 +84,13 @@ impl Timestamp {
         parse::timestamp(text)
     }
 
-    fn from_civil(date: Date, time: Time) -> Timestamp {
+    pub(crate) fn from_civil(date: Date, time: Time) -> Timestamp {
         let days = i64::from((date - EPOCH).get_days());
         Timestamp(days * MICROS_PER_DAY + micros_of_day(time))
     }
 
     /// The day, and the microseconds since its midnight.
-    fn civil(self) -> (Date, u64) {
+    pub(crate) fn civil(self) -> (Date, u64) {
         let days = self.0.div_euclid(MICROS_PER_DAY);
         let micros = self.0.rem_euclid(MICROS_PER_DAY).unsigned_abs();
         // Within the range of this type every day exists in jiff's calendar.

@@ -16,7 +16,7 @@ pub(super) fn pause(failures: u32) -> Duration {
 }
 
 /// 1 to 9 ms, so that two writes that collided do not collide again.
-#[cfg(feature = "postgres")]
+#[cfg(any(feature = "postgres", feature = "mysql"))]
 pub(super) fn short_pause() -> Duration {
     Duration::from_micros(1_000 + u64::from(getrandom::u32().unwrap_or(0) % 8_192))
 }

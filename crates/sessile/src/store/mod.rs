@@ -7,17 +7,23 @@
 //! The stores are siblings and never import each other; what they share stands here. To prove a
 //! store of your own, run [`conformance`] against it.
 
-#[cfg(any(feature = "postgres", feature = "redis"))]
+#[cfg(any(feature = "postgres", feature = "mysql", feature = "redis"))]
 mod backoff;
+#[cfg(any(feature = "postgres", feature = "mysql"))]
+mod chain;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 mod error;
 pub(crate) mod group;
-#[cfg(any(feature = "sqlite", feature = "postgres"))]
+#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
 mod hex;
+#[cfg(any(feature = "postgres", feature = "mysql"))]
+mod key;
 mod list;
 mod memory;
-#[cfg(any(feature = "postgres", feature = "redis"))]
+#[cfg(feature = "mysql")]
+pub mod mysql;
+#[cfg(any(feature = "postgres", feature = "mysql", feature = "redis"))]
 mod percent;
 #[cfg(feature = "postgres")]
 pub mod postgres;
@@ -40,6 +46,8 @@ use crate::record::{SessionId, SessionRecord, Timestamp, UserId};
 pub use error::{MalformedRow, StoreError};
 pub use list::{Cursor, ListPage, ListQuery, Liveness, StoreStats};
 pub use memory::MemoryStore;
+#[cfg(feature = "mysql")]
+pub use mysql::MySqlStore;
 #[cfg(feature = "postgres")]
 pub use postgres::PostgresStore;
 pub use purge::{PurgeBatch, PurgeLimits};

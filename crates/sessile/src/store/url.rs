@@ -8,11 +8,12 @@ use std::sync::Arc;
 use super::{SessionStore, StoreError};
 
 /// Which store, and where: `sqlite:PATH`, `sqlite::memory:`, `memory:`,
-/// `postgres://user:password@host/database`, `redis://:password@host` or `redis-cluster://:password@host,host`.
+/// `postgres://user:password@host/database`, `mysql://user:password@host/database` (also `mariadb:`),
+/// `redis://:password@host` or `redis-cluster://:password@host,host`.
 ///
-/// `?table=NAME` names another table than `sessions`; in Redis, `?prefix=NAME` other keys than `sessile:`. A password is never shown, neither by `Display`
-/// nor by `Debug`: what is displayed has to be given the password anew, by the environment or
-/// otherwise.
+/// `?table=NAME` names another table than `sessions`; in Redis, `?prefix=NAME` other keys than
+/// `sessile:`. A password is never shown, neither by `Display` nor by `Debug`: what is displayed has to be
+/// given the password anew, by the environment or otherwise.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoreUrl {
     place: Place,
@@ -28,6 +29,8 @@ enum Place {
     Postgres(Box<super::postgres::Address>),
     #[cfg(feature = "redis")]
     Redis(Box<super::redis::Address>),
+    #[cfg(feature = "mysql")]
+    MySql(Box<super::mysql::Address>),
 }
 
 /// The text names no store.
@@ -37,7 +40,7 @@ pub enum StoreUrlError {
     /// No such kind of store.
     #[error(
         "unknown store {scheme:?}: expected sqlite:PATH, sqlite::memory:, memory:, postgres://HOST/DATABASE, \
-         redis://HOST or redis-cluster://HOST,HOST"
+         mysql://HOST/DATABASE, redis://HOST or redis-cluster://HOST,HOST"
     )]
     UnknownScheme {
         /// What stood before the colon.
@@ -95,6 +98,8 @@ impl StoreUrl {
             }
             #[cfg(feature = "postgres")]
             Place::Postgres(address) => super::PostgresStore::options().text(address),
+            #[cfg(feature = "mysql")]
+            Place::MySql(address) => super::MySqlStore::options().text(address),
             _ => String::new(),
         }
     }
@@ -123,6 +128,8 @@ impl StoreUrl {
             }
             #[cfg(feature = "redis")]
             Place::Redis(address) => Ok(Arc::new(super::RedisStore::options().connect_to(address).await?)),
+            #[cfg(feature = "mysql")]
+            Place::MySql(address) => Ok(Arc::new(super::MySqlStore::options().connect_to(address).await?)),
             #[cfg(not(feature = "sqlite"))]
             Place::SqliteMemory | Place::SqliteFile(_) => Err(StoreError::Unavailable {
                 store: "sqlite",
@@ -145,6 +152,7 @@ impl FromStr for StoreUrl {
         match text.split(':').next().unwrap_or_default() {
             "postgres" | "postgresql" => return postgres(text),
             "redis" | "rediss" | "redis-cluster" | "rediss-cluster" => return redis(text),
+            "mysql" | "mariadb" => return mysql(text),
             _ => {}
         }
         let (address, options) = text.split_once('?').unwrap_or((text, ""));
@@ -190,12 +198,34 @@ fn redis(_: &str) -> Result<StoreUrl, StoreUrlError> {
     Err(StoreUrlError::NotBuilt { feature: "redis" })
 }
 
+#[cfg(feature = "mysql")]
+fn mysql(text: &str) -> Result<StoreUrl, StoreUrlError> {
+    let address = super::mysql::Address::parse(text)?;
+    let table = address.table.clone().unwrap_or_else(|| "sessions".to_owned());
+    Ok(StoreUrl { place: Place::MySql(Box::new(address)), table })
+}
+
+#[cfg(not(feature = "mysql"))]
+fn mysql(_: &str) -> Result<StoreUrl, StoreUrlError> {
+    Err(StoreUrlError::NotBuilt { feature: "mysql" })
+}
+
 /// An option's name, unless it might be a piece of a password.
-#[cfg(any(feature = "postgres", feature = "redis"))]
+#[cfg(any(feature = "postgres", feature = "mysql", feature = "redis"))]
 pub(super) fn option_name<'a>(option: &'a str, all: &str) -> &'a str {
     let name = option.split('=').next().unwrap_or_default();
     let plain = name.len() <= 32 && name.chars().all(|c| c.is_ascii_alphanumeric() || "_-".contains(c));
     if plain && !all.contains('@') { name } else { "(not shown)" }
+}
+
+/// A URL to type into a shell.
+#[cfg(any(feature = "postgres", feature = "mysql"))]
+pub(super) fn for_shell(url: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:@%,=".contains(c);
+    match url.chars().all(plain) {
+        true => url.to_owned(),
+        false => format!("'{}'", url.replace('\'', r"'\''")),
+    }
 }
 
 impl fmt::Display for StoreUrl {
@@ -208,6 +238,8 @@ impl fmt::Display for StoreUrl {
             Place::Postgres(address) => return address.fmt(f),
             #[cfg(feature = "redis")]
             Place::Redis(address) => return address.fmt(f),
+            #[cfg(feature = "mysql")]
+            Place::MySql(address) => return address.fmt(f),
         }?;
         if self.table == "sessions" { Ok(()) } else { write!(f, "?table={}", self.table) }
     }
@@ -253,6 +285,28 @@ mod tests {
         for text in ["redis://:hunter2@h", "rediss-cluster://:hunter2@h"] {
             let error = text.parse::<StoreUrl>().unwrap_err();
             assert_eq!(error, StoreUrlError::NotBuilt { feature: "redis" });
+        }
+    }
+
+    #[cfg(feature = "mysql")]
+    #[test]
+    fn a_mysql_url_keeps_its_password_to_itself() {
+        for scheme in ["mysql", "mariadb"] {
+            let url: StoreUrl =
+                format!("{scheme}://ada:hunter2@db.example:3307/shop?table=web").parse().unwrap();
+            assert_eq!(url.to_string(), "mysql://ada@db.example:3307/shop?table=web");
+            assert_eq!(url.table(), "web");
+            assert!(!format!("{url:?}").contains("hunter2"));
+            assert!(url.schema().starts_with("CREATE TABLE IF NOT EXISTS `web` ("));
+        }
+    }
+
+    #[cfg(not(feature = "mysql"))]
+    #[test]
+    fn a_mysql_store_that_is_not_built_in_is_named() {
+        for text in ["mysql://ada:hunter2@h/d", "mariadb://ada:hunter2@h/d"] {
+            let error = text.parse::<StoreUrl>().unwrap_err();
+            assert_eq!(error, StoreUrlError::NotBuilt { feature: "mysql" });
         }
     }
 

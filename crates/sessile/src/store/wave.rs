@@ -6,15 +6,6 @@ use std::collections::HashMap;
 use super::Write;
 use crate::record::SessionId;
 
-/// The ids that a write reads or makes.
-pub(super) fn ids(write: &Write) -> impl Iterator<Item = SessionId> {
-    let made = match write {
-        Write::Rotate(rotation) => Some(rotation.record.id()),
-        Write::Insert(_) | Write::Update(_) | Write::Touch(_) | Write::Delete(_) => None,
-    };
-    [Some(write.id()), made].into_iter().flatten()
-}
-
 /// The writes at these places, by waves. Made wave by wave, in any order within each, they do what
 /// they would do one after the other.
 pub(super) fn waves<'a>(writes: impl IntoIterator<Item = (usize, &'a Write)>) -> Vec<Vec<usize>> {
@@ -22,8 +13,8 @@ pub(super) fn waves<'a>(writes: impl IntoIterator<Item = (usize, &'a Write)>) ->
     // The first wave in which an id is free again.
     let mut free: HashMap<SessionId, usize> = HashMap::new();
     for (place, write) in writes {
-        let wave = ids(write).filter_map(|id| free.get(&id).copied()).max().unwrap_or(0);
-        for id in ids(write) {
+        let wave = write.ids().filter_map(|id| free.get(&id).copied()).max().unwrap_or(0);
+        for id in write.ids() {
             free.insert(id, wave + 1);
         }
         if waves.len() <= wave {

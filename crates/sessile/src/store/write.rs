@@ -35,6 +35,16 @@ impl Write {
         }
     }
 
+    /// The rows that it reads or makes: one, or the two of a rotation.
+    #[cfg(any(feature = "postgres", feature = "mysql", feature = "redis"))]
+    pub(super) fn ids(&self) -> impl Iterator<Item = SessionId> {
+        let made = match self {
+            Write::Rotate(rotation) => Some(rotation.record.id()),
+            Write::Insert(_) | Write::Update(_) | Write::Touch(_) | Write::Delete(_) => None,
+        };
+        [Some(self.id()), made].into_iter().flatten()
+    }
+
     /// The same, judged by what the clock says when it is made and not when it was planned.
     #[must_use]
     pub(crate) fn judged_by(mut self, clock: &Arc<dyn Clock>) -> Write {

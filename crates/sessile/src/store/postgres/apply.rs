@@ -18,9 +18,10 @@ use super::call::{Call, Value, calls, foregone, parameters};
 use super::fault::{Fault, Place, unavailable};
 use super::link::{Dialler, Duty, Link, Parameter};
 use super::row::{Bound, Key};
-use crate::record::{SessionId, UserId};
+use crate::record::UserId;
 use crate::store::backoff::short_pause;
-use crate::store::wave::{self, waves};
+use crate::store::chain::Chains;
+use crate::store::wave::waves;
 use crate::store::{Outcome, StoreError, Write};
 
 /// How often a write is made again that the database undid for the sake of others.
@@ -152,7 +153,7 @@ impl Writer {
     ) -> Vec<Vec<usize>> {
         let mut chains = Chains::default();
         if let [only] = open {
-            return self.settle(writes, *only, Err(fault), made, chains).await.chains;
+            return self.settle(writes, *only, Err(fault), made, chains).await.into_chains();
         }
         for wave in waves(open.iter().map(|&at| (at, &writes[at]))) {
             let (after, free): (Vec<usize>, Vec<usize>) =
@@ -164,7 +165,7 @@ impl Writer {
                 chains = self.settle(writes, *at, answer, made, chains).await;
             }
         }
-        chains.chains
+        chains.into_chains()
     }
 
     /// Writes of different rows, each in a transaction of its own.
@@ -293,28 +294,6 @@ impl Turn<'_> {
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
         self.patience.free.lock().push(self.at);
-    }
-}
-
-/// Writes that have to wait, each behind those of the same row.
-#[derive(Default)]
-struct Chains {
-    chains: Vec<Vec<usize>>,
-    of: HashMap<SessionId, usize>,
-}
-
-impl Chains {
-    fn concern(&self, write: &Write) -> bool {
-        wave::ids(write).any(|id| self.of.contains_key(&id))
-    }
-
-    fn add(&mut self, at: usize, write: &Write) {
-        let chain = wave::ids(write).find_map(|id| self.of.get(&id).copied()).unwrap_or_else(|| {
-            self.chains.push(Vec::new());
-            self.chains.len() - 1
-        });
-        self.chains[chain].push(at);
-        self.of.extend(wave::ids(write).map(|id| (id, chain)));
     }
 }
 

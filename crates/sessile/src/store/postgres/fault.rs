@@ -10,6 +10,7 @@ use std::time::Duration;
 use tokio_postgres::error::{DbError, Severity, SqlState};
 
 use crate::store::StoreError;
+use crate::store::url::for_shell;
 
 pub(super) const NAME: &str = "postgres";
 
@@ -197,7 +198,7 @@ impl Place {
     pub(super) fn no_table(&self) -> StoreError {
         StoreError::Schema {
             problem: format!("no table {} in {}", self.table, self.server),
-            remedy: format!("run `sessile init --store {}`, or call `init()`", self.shell_url()),
+            remedy: format!("run `sessile init --store {}`, or call `init()`", for_shell(&self.url)),
         }
     }
 
@@ -237,15 +238,6 @@ impl Place {
                 "as its owner: GRANT SELECT, INSERT, UPDATE, DELETE ON {} TO the user of the URL",
                 self.table
             ),
-        }
-    }
-
-    /// The URL to type into a shell.
-    fn shell_url(&self) -> String {
-        let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:@%,=".contains(c);
-        match self.url.chars().all(plain) {
-            true => self.url.clone(),
-            false => format!("'{}'", self.url.replace('\'', r"'\''")),
         }
     }
 }

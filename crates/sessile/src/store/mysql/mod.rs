@@ -1,0 +1,326 @@
+//! Sessions in MySQL or MariaDB, for many processes on many machines.
+//!
+//! Statements: `load` 1, `load_many` 1 for up to 512 ids; `apply` 1; `apply_many` 1 for each write and, for
+//! several, START TRANSACTION, a SELECT that locks their rows and COMMIT around them; `delete_user` START
+//! TRANSACTION, two SELECTs around a DELETE, COMMIT; `purge` START TRANSACTION, SELECT, DELETE, COMMIT
+//! per chunk; `list`, `stats` and `clock` 1; `check` 1 and four that are judged and not run; `init` 2 and 1
+//! for each index that is missing.
+//!
+//! Round trips: 1 per statement, for the protocol cannot be pipelined. One more when a connection uses a
+//! statement for the first time and prepares it.
+//!
+//! A few connections, made when they are first needed: four for loads, two for writes, one for listings,
+//! counts and purges, and up to four where writes wait for rows that others have locked. A load or a write
+//! that finds one free goes its way at once, without a hop to another task; those that find none wait
+//! together and share the next statement or the next transaction. A call whose caller goes away is brought to
+//! its end, so that no connection is left in the middle of an answer. One that breaks is replaced when it is
+//! needed. A read that was cut off is made once more on another connection; a write is not, for nobody
+//! knows whether it was made.
+//!
+//! A batch locks its rows with SKIP LOCKED (MySQL 8, MariaDB 10.6), so that it waits for nobody; a write
+//! whose row somebody else has locked goes on waiting on a connection of its own, in a transaction that
+//! first takes the lock (START TRANSACTION, SELECT FOR UPDATE, the write, COMMIT), so that a session which
+//! expires during the wait is dead. A lone write finds out by itself: at once on MariaDB, after a second on
+//! MySQL, which knows no shorter wait. Older servers wait a second for each locked row.
+//!
+//! A table that SQLAlchemy made is used as it is. Whatever its collation, ids, users and data are compared
+//! as bytes. Times are cut to the digits that its columns keep, never rounded: on a column of whole seconds
+//! a session ends up to one second early, as it does for Python.
+//!
+//! Every statement is noted in the SQL log before it is sent: `tracing` target `sessile::sql`, level
+//! TRACE, without values.
+//!
+//! Commits are as durable as the server's `innodb_flush_log_at_trx_commit` and `sync_binlog` make them:
+//! with less than 1, a crash of the server undoes the last moments, so that a session which was logged out
+//! is live again until it expires; with asynchronous replication a failover does the same.
+
+mod address;
+mod apply;
+mod call;
+mod fault;
+mod finish;
+mod options;
+mod pool;
+mod reader;
+mod row;
+mod schema;
+mod session;
+mod sql;
+mod tls;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Instant;
+
+use async_trait::async_trait;
+use mysql_async::{Row, Value};
+
+use super::group::Group;
+use super::purge::{Chunk, Chunks};
+use super::{
+    ListPage, ListQuery, Liveness, Loaded, Outcome, PurgeBatch, PurgeLimits, SessionStore, StoreError,
+    StoreStats, Write, key,
+};
+use crate::record::{SessionId, Timestamp, UserId};
+
+pub(super) use address::Address;
+pub use options::MySqlOptions;
+
+use apply::{Answer, BATCHES, Writer};
+use call::bound_user;
+use fault::{Fault, NAME, Place, unavailable};
+use finish::Finish;
+use pool::{Dialler, Duty, Pool};
+use reader::Reader;
+use row::bound_time;
+use session::in_time;
+use sql::Sql;
+
+/// Keeps sessions in a database of MySQL, version 8 or later, or MariaDB, version 10.5 or later.
+///
+/// Clones share the connections, which live in the runtime that they were made in.
+#[derive(Clone)]
+pub struct MySqlStore(Arc<Inner>);
+
+struct Inner {
+    place: Arc<Place>,
+    sql: Arc<Sql>,
+    reader: Arc<Reader>,
+    /// Single loads that find no connection free share a statement.
+    loads: Group<SessionId, Loaded>,
+    writer: Arc<Writer>,
+    /// Single writes that find no connection free share a transaction.
+    writes: Group<Write, Answer>,
+    /// For what reads or deletes many rows, so that it never keeps a request waiting.
+    surveys: Arc<Pool>,
+    chunks: Chunks,
+}
+
+impl MySqlStore {
+    /// Connects with the defaults: see [`MySqlOptions::connect`].
+    ///
+    /// # Errors
+    /// As [`MySqlOptions::connect`].
+    pub async fn connect(url: &str) -> Result<MySqlStore, StoreError> {
+        MySqlStore::options().connect(url).await
+    }
+
+    /// How to connect otherwise.
+    pub fn options() -> MySqlOptions {
+        MySqlOptions::default()
+    }
+
+    async fn start(dialler: Arc<Dialler>, connections: usize) -> Result<MySqlStore, StoreError> {
+        let (place, sql) = (Arc::clone(&dialler.place), Arc::clone(&dialler.sql));
+        let surveys = Pool::new(&dialler, Duty::Surveys, 1);
+        let looked = async {
+            let mut seat = surveys.seat().await?;
+            in_time(place.timeout, schema::look(&mut seat, &sql, &place)).await.map(drop)
+        };
+        looked.await.map_err(|fault| place.error(&format!("connect to {}", place.server), fault))?;
+        let reader = Arc::new(Reader::new(&dialler, connections));
+        let reads = Arc::clone(&reader);
+        let loads = Group::new(connections, move |ids: Vec<SessionId>| {
+            let reader = Arc::clone(&reads);
+            async move { reader.load_many(&ids).await }
+        });
+        let writer = Arc::new(Writer::new(&dialler));
+        let grouped = Arc::clone(&writer);
+        let writes = Group::new(BATCHES, move |writes| {
+            let writer = Arc::clone(&grouped);
+            async move { writer.make(writes).await }
+        });
+        let chunks = Chunks::new();
+        Ok(MySqlStore(Arc::new(Inner { place, sql, reader, loads, writer, writes, surveys, chunks })))
+    }
+
+    fn error(&self, action: &'static str) -> impl Fn(Fault) -> StoreError {
+        move |fault| self.0.place.error(action, fault)
+    }
+
+    /// A read of many rows, once more if the connection breaks. No answer is too late for it, unless the
+    /// connection breaks.
+    async fn survey(&self, statement: &str, values: Vec<Value>) -> Result<Vec<Row>, Fault> {
+        match self.0.surveys.seat().await?.survey(statement, values.clone()).await {
+            Err(Fault::Cut(_)) => self.0.surveys.seat().await?.survey(statement, values).await,
+            answer => answer,
+        }
+    }
+
+    /// Locks and deletes a chunk of expired rows: renewed ones are not among them, nor those that others
+    /// have locked.
+    async fn purge_chunk(&self, now: Timestamp, rows: usize) -> Result<Chunk, StoreError> {
+        let started = Instant::now();
+        let store = self.clone();
+        let removed = Finish::new(async move {
+            let mut seat = store.0.surveys.seat().await?;
+            let values = vec![bound_time(now), Value::from(rows)];
+            seat.begin().await?;
+            let expired = store.0.sql.lock_expired(seat.skips);
+            let removed = seat.survey_and_remove(expired, values).await;
+            seat.end(removed).await
+        });
+        let (removed, removed_foreign) = row::ids(&removed.await.map_err(self.error("purge"))?);
+        Ok(Chunk { removed, removed_foreign, took: started.elapsed() })
+    }
+}
+
+fn page(rows: &[Row], limit: usize) -> ListPage {
+    let mut page = ListPage::default();
+    for row in rows.iter().take(limit) {
+        match row::record(row) {
+            Ok(record) => page.records.push(record),
+            Err(malformed) => page.malformed.push(malformed),
+        }
+    }
+    // One more than asked for tells whether there is a next page.
+    if rows.len() > limit {
+        page.next = rows.get(limit - 1).and_then(row::cursor);
+    }
+    page
+}
+
+fn counts(row: &Row) -> Result<StoreStats, Fault> {
+    let count = |column: usize| row::number_at(row, column).ok_or_else(no_row);
+    Ok(StoreStats {
+        live: count(0)?,
+        expired: count(1)?,
+        anonymous: count(2)?,
+        users: count(3)?,
+        data_bytes: count(4)?,
+        oldest_expired: row::time_at(row, 5),
+    })
+}
+
+fn no_row() -> Fault {
+    Fault::Other("the server's answer makes no sense".to_owned())
+}
+
+#[async_trait]
+impl SessionStore for MySqlStore {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    async fn load(&self, id: SessionId) -> Loaded {
+        match self.0.reader.free() {
+            Some(turn) => {
+                let reader = Arc::clone(&self.0.reader);
+                Finish::new(async move { reader.load(turn, id).await }).await
+            }
+            None => match self.0.loads.ask(id).await {
+                Some(loaded) => loaded,
+                None => Err(unavailable("its batch was lost")),
+            },
+        }
+    }
+
+    async fn load_many(&self, ids: &[SessionId]) -> Vec<Loaded> {
+        let (reader, ids) = (Arc::clone(&self.0.reader), ids.to_vec());
+        Finish::new(async move { reader.load_many(&ids).await }).await
+    }
+
+    /// At once where a connection is free, otherwise together with others that wait.
+    async fn apply(&self, write: Write) -> Result<Outcome, StoreError> {
+        let answer = match self.0.writer.free() {
+            Some(turn) => {
+                let writer = Arc::clone(&self.0.writer);
+                Finish::new(async move { writer.make_one(turn, write).await }).await
+            }
+            None => match self.0.writes.ask(write).await {
+                Some(answer) => answer,
+                None => return Err(unavailable("its batch was lost; the write may be made or not")),
+            },
+        };
+        answer.get().await
+    }
+
+    async fn apply_many(&self, writes: Vec<Write>) -> Vec<Result<Outcome, StoreError>> {
+        let writer = Arc::clone(&self.0.writer);
+        let answers = Finish::new(async move { writer.make(writes).await }).await;
+        let mut outcomes = Vec::with_capacity(answers.len());
+        for answer in answers {
+            outcomes.push(answer.get().await);
+        }
+        outcomes
+    }
+
+    async fn list(&self, query: &ListQuery) -> Result<ListPage, StoreError> {
+        let limit = query.limit.max(1);
+        let place = query.after.as_ref().and_then(key::place);
+        let mut values = Vec::new();
+        if query.user.is_some() {
+            values.extend([bound_user(query.user.as_ref()), bound_user(query.user.as_ref())]);
+        }
+        if query.liveness != Liveness::Any {
+            values.push(bound_time(query.now));
+        }
+        values.extend(place.as_deref().map(Value::from));
+        values.push(Value::from(limit.saturating_add(1)));
+        let rows = self.survey(&self.0.sql.list(query, place.is_some()), values).await;
+        Ok(page(&rows.map_err(self.error("list"))?, limit))
+    }
+
+    /// In one transaction, and looked at again at its end: a session that was rotated meanwhile is found
+    /// under its new id. Needs the index on `user_id`; without it all rows are read, and locked for a
+    /// moment each.
+    async fn delete_user(
+        &self,
+        user: &UserId,
+        keep: Option<SessionId>,
+    ) -> Result<Vec<SessionId>, StoreError> {
+        let (writer, user) = (Arc::clone(&self.0.writer), user.clone());
+        let deleted = Finish::new(async move { writer.delete_user(&user, keep).await }).await;
+        deleted.map_err(self.error("delete a user's sessions"))
+    }
+
+    /// In chunks, and past rows that others have locked. Needs the index on `expires_at`; without it each
+    /// chunk reads the whole table.
+    async fn purge(&self, now: Timestamp, limits: PurgeLimits) -> Result<PurgeBatch, StoreError> {
+        self.0.chunks.purge(NAME, limits, |rows| self.purge_chunk(now, rows)).await
+    }
+
+    async fn stats(&self, now: Timestamp) -> Result<StoreStats, StoreError> {
+        let counted = self.survey(&self.0.sql.stats, vec![bound_time(now); 6]).await;
+        let counted = counted.and_then(|rows| counts(rows.first().ok_or_else(no_row)?));
+        counted.map_err(self.error("count"))
+    }
+
+    /// Adds the two indexes also to a table that is there without them.
+    async fn init(&self) -> Result<(), StoreError> {
+        let made = async {
+            let mut seat = self.0.surveys.seat().await?;
+            schema::create(&mut seat, &self.0.sql).await?;
+            schema::look(&mut seat, &self.0.sql, &self.0.place).await.map(drop)
+        };
+        made.await.map_err(self.error("make the table"))
+    }
+
+    fn schema(&self) -> String {
+        schema::text(&self.0.sql)
+    }
+
+    async fn check(&self) -> Result<(), StoreError> {
+        let looked = async {
+            let mut seat = self.0.surveys.seat().await?;
+            let columns = schema::look(&mut seat, &self.0.sql, &self.0.place).await?;
+            Ok((seat, columns))
+        };
+        let (mut seat, columns) = looked.await.map_err(self.error("check"))?;
+        schema::judge(&columns, &self.0.place)?;
+        schema::try_rights(&mut seat).await.map_err(self.error("check"))
+    }
+
+    async fn clock(&self) -> Result<Option<Timestamp>, StoreError> {
+        let rows = self.survey(sql::CLOCK, Vec::new()).await;
+        let now = rows.and_then(|rows| rows.first().and_then(|row| row::time_at(row, 0)).ok_or_else(no_row));
+        now.map(Some).map_err(self.error("ask for the time"))
+    }
+}
+
+impl fmt::Debug for MySqlStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Place { server, table, .. } = &*self.0.place;
+        f.debug_struct("MySqlStore").field("server", server).field("table", table).finish_non_exhaustive()
+    }
+}

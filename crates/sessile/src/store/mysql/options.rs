@@ -1,0 +1,137 @@
+//! How to connect to a MySQL or MariaDB store.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64};
+use std::time::Duration;
+
+use mysql_async::OptsBuilder;
+
+use super::MySqlStore;
+use super::address::Address;
+use super::fault::{Place, backend};
+use super::pool::{Dialler, Way};
+use super::schema;
+use super::sql::{self, Sql};
+use super::tls::{self, SslMode};
+use crate::store::StoreError;
+
+/// A server that is gone without a word is noticed in a minute, not in two hours.
+const KEEPALIVE: Duration = Duration::from_secs(30);
+
+/// Options for connecting to a [`MySqlStore`]: start with [`MySqlStore::options`]. What the URL says
+/// counts more.
+#[derive(Debug, Clone)]
+#[must_use]
+pub struct MySqlOptions {
+    table: String,
+    connections: usize,
+    timeout: Duration,
+}
+
+impl Default for MySqlOptions {
+    fn default() -> MySqlOptions {
+        MySqlOptions { table: "sessions".to_owned(), connections: 4, timeout: Duration::from_secs(5) }
+    }
+}
+
+impl MySqlOptions {
+    /// The table's name, `sessions` by default. Any name of up to 64 characters will do, it is quoted.
+    pub fn table(mut self, name: impl Into<String>) -> MySqlOptions {
+        self.table = name.into();
+        self
+    }
+
+    /// Connections for loads, 4 by default, at least one, made when first needed. Requests that find none
+    /// free share the next statement, so few are enough. There are up to two more for writes, one for
+    /// listings, counts and purges, and four while writes wait for rows that others have locked.
+    pub fn connections(mut self, connections: usize) -> MySqlOptions {
+        self.connections = connections.max(1);
+        self
+    }
+
+    /// How long a load, a write or a batch of writes may take, and how long a caller waits for a connection,
+    /// 5 s by default. A connection without an answer for that long is given up. A write that finds its
+    /// row locked is [`Unavailable`](StoreError::Unavailable) after four fifths of it, in whole seconds
+    /// and at least one.
+    pub fn timeout(mut self, timeout: Duration) -> MySqlOptions {
+        self.timeout = timeout;
+        self
+    }
+
+    /// Connects to the server that this URL names, `mysql://user:password@host:port/database` (also
+    /// `mariadb:`); the table is made by [`init`](crate::store::SessionStore::init).
+    ///
+    /// Characters that mean something in a URL are percent-encoded (`/` in a password as `%2F`). A
+    /// password that is left out comes from `MYSQL_PWD`, a user from `USER`. Options:
+    /// `?table=`, `?connections=`, `?socket=/run/mysqld/mysqld.sock`.
+    ///
+    /// `?ssl-mode=` is that of the server's own tools: `disabled`; `preferred`, the default, encrypts
+    /// where the server can; `required` always; `verify_ca` and `verify_identity` also verify the
+    /// server, against `ssl-ca` (a file, by default the certificates that the system trusts).
+    /// An `ssl-ca` alone means `verify_ca`. Only `verify_identity` keeps an impostor from reading the
+    /// sessions: use it wherever the network is not yours.
+    ///
+    /// # Errors
+    /// If the URL cannot be read, if the server cannot be reached or does not let us in
+    /// ([`Refused`](StoreError::Refused)), or if the table's name cannot be one.
+    pub async fn connect(self, url: &str) -> Result<MySqlStore, StoreError> {
+        let address = Address::parse(url).map_err(|error| backend("read the store URL", error))?;
+        self.connect_to(&address).await
+    }
+
+    pub(in crate::store) async fn connect_to(self, address: &Address) -> Result<MySqlStore, StoreError> {
+        let table = address.table.as_deref().unwrap_or(&self.table);
+        if !can_be_a_name(table) {
+            return Err(StoreError::Schema {
+                problem: format!("{table:?} cannot be the name of a table"),
+                remedy: format!(
+                    "give one of 1 to {} characters that does not end with a blank, without NUL and \
+                     without characters beyond U+FFFF",
+                    sql::MAX_NAME
+                ),
+            });
+        }
+        let sql = Arc::new(Sql::new(table));
+        let place = Arc::new(Place {
+            server: address.server(),
+            url: address.to_string(),
+            table: sql.table().to_owned(),
+            timeout: self.timeout,
+            lock_wait: Duration::from_secs((self.timeout * 4 / 5).as_secs().max(1)),
+            digits: AtomicU32::new(6),
+            packet: AtomicU64::new(u64::MAX),
+        });
+        let dialler = Dialler::new(way(address)?, place, sql);
+        MySqlStore::start(Arc::new(dialler), address.connections.unwrap_or(self.connections)).await
+    }
+
+    /// What `init` would execute at this address.
+    pub(in crate::store) fn text(&self, address: &Address) -> String {
+        schema::text(&Sql::new(address.table.as_deref().unwrap_or(&self.table)))
+    }
+}
+
+fn can_be_a_name(name: &str) -> bool {
+    let fits = (1..=sql::MAX_NAME).contains(&name.chars().count());
+    fits && !name.ends_with(' ') && name.chars().all(|c| c != '\0' && c <= '\u{ffff}')
+}
+
+fn way(address: &Address) -> Result<Way, StoreError> {
+    let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    let plain = OptsBuilder::default()
+        .ip_or_hostname(address.host.clone())
+        .tcp_port(address.port)
+        .user(address.user.clone().or_else(|| variable("USER")))
+        .pass(address.password.clone().or_else(|| variable("MYSQL_PWD")))
+        .db_name(Some(address.database.clone()))
+        .socket(address.socket.as_ref().map(|path| path.display().to_string()))
+        // The one that was asked for, and no other.
+        .prefer_socket(false)
+        .tcp_keepalive(Some(KEEPALIVE))
+        .client_found_rows(true)
+        .stmt_cache_size(sql::PREPARED);
+    let mode = address.ssl_mode();
+    let ssl = tls::options(mode, address.roots()).map_err(|problem| backend("prepare TLS", problem))?;
+    let plain_will_do = (mode == SslMode::Preferred).then(|| plain.clone().into());
+    Ok(Way { opts: plain.ssl_opts(ssl).into(), plain: plain_will_do, mode })
+}

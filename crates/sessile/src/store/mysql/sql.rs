@@ -1,0 +1,328 @@
+//! The SQL, all of it, for one table. No value ever stands in it: values are bound.
+//!
+//! A table that somebody else made may compare its texts without regard to case, accents and trailing
+//! blanks, and keep them in another character set. So each condition on a text stands twice: plainly,
+//! for the index, and as bytes of UTF-8 (`@exact`), for the truth. Our own table pads too: every
+//! `_bin` collation that both servers know does.
+
+use crate::store::{Expiry, ListQuery, Liveness, Update};
+
+const COLUMNS: &str = "id, user_id, data, created_at, expires_at, updated_at";
+
+const LOAD: &str = "SELECT @columns FROM @table WHERE id IN (@ids)";
+
+/// Locks the rows that nobody else has locked, and says which they are.
+const LOCK: &str = "SELECT id FROM @table WHERE id IN (@ids) FOR UPDATE SKIP LOCKED";
+
+/// Waits until nobody else has locked the row.
+const WAIT: &str = "SELECT id FROM @table WHERE id = ? FOR UPDATE";
+
+/// Waits for nobody: which of these rows there are.
+const SEEN: &str = "SELECT id FROM @table WHERE id IN (@ids)";
+
+/// Of rows that are locked already.
+const REMOVE: &str = "DELETE FROM @table WHERE id IN (@ids)";
+
+const INSERT: &str = "INSERT INTO @table (@columns) VALUES (?, ?, ?, ?, ?, ?)";
+
+const UPDATE: &str = "UPDATE @table SET data = ?, updated_at = ?@expiry@user \
+    WHERE id = ? AND @exact(id) = ? AND @exact(data) <=> ? AND expires_at > ?";
+
+const TOUCH: &str = "UPDATE @table SET expires_at = ?, updated_at = ? \
+    WHERE id = ? AND @exact(id) = ? AND expires_at < ? AND expires_at > ?";
+
+const ROTATE: &str = "UPDATE @table \
+    SET id = ?, user_id = ?, data = ?, created_at = ?, expires_at = ?, updated_at = ? \
+    WHERE id = ? AND @exact(id) = ? AND @exact(data) <=> ? AND expires_at > ?";
+
+const DELETE: &str = "DELETE FROM @table WHERE id = ? AND @exact(id) = ?";
+
+const LOCK_USER: &str = "SELECT id FROM @table WHERE user_id = ? AND @exact(user_id) = ? \
+    AND NOT (@exact(id) <=> ?) FOR UPDATE";
+
+/// Sees what is committed at one instant, and our own deletions.
+const SEE_USER: &str = "SELECT 1 FROM @table WHERE user_id = ? AND @exact(user_id) = ? \
+    AND NOT (@exact(id) <=> ?) LIMIT 1";
+
+const LOCK_EXPIRED: &str = "SELECT id FROM @table WHERE expires_at <= ? \
+    ORDER BY expires_at LIMIT ? FOR UPDATE@skip";
+
+const STATS: &str = "SELECT COUNT(CASE WHEN expires_at > ? THEN 1 END), \
+    COUNT(CASE WHEN expires_at <= ? THEN 1 END), \
+    COUNT(CASE WHEN expires_at > ? AND user_id IS NULL THEN 1 END), \
+    COUNT(DISTINCT CASE WHEN expires_at > ? THEN @exact(user_id) END), \
+    CAST(COALESCE(SUM(CASE WHEN expires_at > ? THEN OCTET_LENGTH(data) END), 0) AS UNSIGNED), \
+    MIN(CASE WHEN expires_at <= ? THEN expires_at END) FROM @table";
+
+/// Each column with its type and precision; of the table its engine and whether `id` alone is unique.
+/// No row: no table, or no right to see it.
+pub(super) const CHECK: &str = "SELECT c.COLUMN_NAME, c.DATA_TYPE, c.DATETIME_PRECISION, t.ENGINE, \
+    (SELECT COUNT(*) FROM information_schema.STATISTICS s WHERE s.TABLE_SCHEMA = c.TABLE_SCHEMA \
+        AND s.TABLE_NAME = c.TABLE_NAME AND s.NON_UNIQUE = 0 AND s.SEQ_IN_INDEX = 1 \
+        AND s.COLUMN_NAME = 'id' AND NOT EXISTS (SELECT 1 FROM information_schema.STATISTICS m \
+            WHERE m.TABLE_SCHEMA = s.TABLE_SCHEMA AND m.TABLE_NAME = s.TABLE_NAME \
+            AND m.INDEX_NAME = s.INDEX_NAME AND m.SEQ_IN_INDEX = 2)) \
+    FROM information_schema.COLUMNS c JOIN information_schema.TABLES t \
+        ON t.TABLE_SCHEMA = c.TABLE_SCHEMA AND t.TABLE_NAME = c.TABLE_NAME \
+    WHERE c.TABLE_SCHEMA = DATABASE() AND c.TABLE_NAME = ?";
+
+/// The columns with which an index begins.
+pub(super) const INDEXED: &str = "SELECT DISTINCT COLUMN_NAME FROM information_schema.STATISTICS \
+    WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = ? AND SEQ_IN_INDEX = 1";
+
+pub(super) const CLOCK: &str = "SELECT UTC_TIMESTAMP(6)";
+pub(super) const SERVER: &str = "SELECT VERSION(), @@max_allowed_packet";
+
+pub(super) const BEGIN: &str = "START TRANSACTION";
+pub(super) const COMMIT: &str = "COMMIT";
+pub(super) const ROLLBACK: &str = "ROLLBACK";
+
+/// Settings of every connection. Texts are UTF-8, times are UTC, what does not fit is an error, and
+/// fractions of a second that a column does not keep are cut: MySQL would round them.
+pub(super) const SETTINGS: [&str; 3] = [
+    "SET NAMES utf8mb4",
+    "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",
+    "SET SESSION autocommit = 1, time_zone = '+00:00', sql_mode = CONCAT(\
+        'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION', \
+        IF(VERSION() LIKE '%MariaDB%', '', ',TIME_TRUNCATE_FRACTIONAL'))",
+];
+
+/// How long a statement waits for what others have locked, in whole seconds.
+pub(super) fn lock_waits(rows: u64, table: u64) -> String {
+    format!("SET SESSION innodb_lock_wait_timeout = {rows}, lock_wait_timeout = {table}")
+}
+
+const CREATE_TABLE: &str = "CREATE TABLE IF NOT EXISTS @table (
+  id VARCHAR(36) NOT NULL,
+  user_id VARCHAR(36),
+  data MEDIUMTEXT,
+  created_at DATETIME(6),
+  expires_at DATETIME(6) NOT NULL,
+  updated_at DATETIME(6),
+  PRIMARY KEY (id),
+  KEY @user_index (user_id),
+  KEY @expiry_index (expires_at)
+) ENGINE=InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin";
+
+const CREATE_INDEX: &str = "CREATE INDEX @index ON @table (@column)";
+
+/// How many ids a statement takes: few widths, so that all of them stay prepared.
+const WIDTHS: [usize; 5] = [1, 8, 32, 128, 512];
+
+/// Ids in one statement, at most.
+pub(super) const WIDEST: usize = WIDTHS[WIDTHS.len() - 1];
+
+/// Statements that a connection may keep prepared: above the number of texts in this file.
+pub(super) const PREPARED: usize = 64;
+
+/// The longest name, in characters, that the server takes.
+pub(super) const MAX_NAME: usize = 64;
+
+/// A statement that each connection prepares once; those on many rows by their width.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kept {
+    Load(usize),
+    Lock(usize),
+    Seen(usize),
+    Remove(usize),
+    Update(usize),
+    Insert,
+    Touch,
+    Rotate,
+    Delete,
+    Wait,
+}
+
+/// Ways to change the expiry, with a user and without.
+const UPDATES: usize = 6;
+
+impl Kept {
+    pub(super) const COUNT: usize = 4 * WIDTHS.len() + UPDATES + 5;
+
+    /// Which update does this one.
+    pub(super) fn update(update: &Update) -> Kept {
+        let expiry = match update.expires_at {
+            Expiry::Keep => 0,
+            Expiry::Extend(_) => 1,
+            Expiry::Set(_) => 2,
+        };
+        Kept::Update(2 * expiry + usize::from(update.user_id.is_some()))
+    }
+
+    pub(super) fn at(self) -> usize {
+        const WIDE: usize = WIDTHS.len();
+        match self {
+            Kept::Load(width) => width,
+            Kept::Lock(width) => WIDE + width,
+            Kept::Seen(width) => 2 * WIDE + width,
+            Kept::Remove(width) => 3 * WIDE + width,
+            Kept::Update(which) => 4 * WIDE + which,
+            Kept::Insert => 4 * WIDE + UPDATES,
+            Kept::Touch => 4 * WIDE + UPDATES + 1,
+            Kept::Rotate => 4 * WIDE + UPDATES + 2,
+            Kept::Delete => 4 * WIDE + UPDATES + 3,
+            Kept::Wait => 4 * WIDE + UPDATES + 4,
+        }
+    }
+}
+
+/// The narrowest width that takes so many ids, and how many those are.
+pub(super) fn width(ids: usize) -> (usize, usize) {
+    let at = WIDTHS.iter().position(|&width| width >= ids).unwrap_or(WIDTHS.len() - 1);
+    (at, WIDTHS[at])
+}
+
+/// The statements for one table.
+pub(super) struct Sql {
+    /// As the server knows it.
+    pub(super) name: String,
+    table: String,
+    kept: Vec<String>,
+    pub(super) lock_user: String,
+    pub(super) see_user: String,
+    lock_expired: [String; 2],
+    pub(super) stats: String,
+    pub(super) create_table: String,
+    /// Each with the column it is on.
+    pub(super) create_indexes: [(&'static str, String); 2],
+}
+
+impl Sql {
+    /// For the table with this name, whatever characters it has, in the database of the connection.
+    pub(super) fn new(name: &str) -> Sql {
+        let table = quoted(name);
+        // The table's name comes last: it may itself contain what looks like a place to fill.
+        let on = |template: &str| exact(&template.replace("@columns", COLUMNS)).replace("@table", &table);
+        let index = |column: &str| quoted(&index_name(name, column));
+        let create_index = |column: &'static str| {
+            let (head, tail) = CREATE_INDEX.split_once("@index").unwrap_or_default();
+            (column, format!("{head}{}{}", index(column), on(&tail.replace("@column", column))))
+        };
+        let (head, tail) = CREATE_TABLE.split_once("@user_index").unwrap_or_default();
+        let (middle, tail) = tail.split_once("@expiry_index").unwrap_or_default();
+        let create_table = format!("{}{}{middle}{}{tail}", on(head), index("user_id"), index("expires_at"));
+        Sql {
+            kept: kept().iter().map(|template| on(template)).collect(),
+            lock_user: on(LOCK_USER),
+            see_user: on(SEE_USER),
+            lock_expired: ["", " SKIP LOCKED"].map(|skip| on(&LOCK_EXPIRED.replace("@skip", skip))),
+            stats: on(STATS),
+            create_table,
+            create_indexes: [create_index("user_id"), create_index("expires_at")],
+            name: name.to_owned(),
+            table,
+        }
+    }
+
+    pub(super) fn kept(&self, statement: Kept) -> &str {
+        &self.kept[statement.at()]
+    }
+
+    /// The table as SQL reads it.
+    pub(super) fn table(&self) -> &str {
+        &self.table
+    }
+
+    /// Expired rows, oldest first: past those that others have locked, where the server can.
+    pub(super) fn lock_expired(&self, skips: bool) -> &str {
+        &self.lock_expired[usize::from(skips)]
+    }
+
+    /// Takes the user twice, if there is one, now, unless all rows are wanted, the place, if it goes on,
+    /// and how many.
+    ///
+    /// In the order of the column's own collation, which the primary key serves; every collation
+    /// puts UUIDs in the order of their bytes.
+    pub(super) fn list(&self, query: &ListQuery, goes_on: bool) -> String {
+        let user = if query.user.is_some() { "user_id = ? AND @exact(user_id) = ?" } else { "TRUE" };
+        let liveness = match query.liveness {
+            Liveness::Any => "TRUE",
+            Liveness::Live => "expires_at > ?",
+            Liveness::Expired => "expires_at <= ?",
+        };
+        let place = if goes_on { "id > ?" } else { "TRUE" };
+        let conditions = exact(&format!("{user} AND {liveness} AND {place}"));
+        format!("SELECT {COLUMNS} FROM {} WHERE {conditions} ORDER BY id LIMIT ?", self.table)
+    }
+}
+
+/// The statements in the order of [`Kept::at`].
+fn kept() -> Vec<String> {
+    let wide = [LOAD, LOCK, SEEN, REMOVE].into_iter().flat_map(|template| {
+        WIDTHS.map(|width| template.replace("@ids", &vec!["?"; width].join(", "))).into_iter()
+    });
+    let updates =
+        ["", ", expires_at = GREATEST(expires_at, ?)", ", expires_at = ?"].into_iter().flat_map(|expiry| {
+            ["", ", user_id = ?"].map(|user| UPDATE.replace("@expiry", expiry).replace("@user", user))
+        });
+    wide.chain(updates).chain([INSERT, TOUCH, ROTATE, DELETE, WAIT].map(str::to_owned)).collect()
+}
+
+/// A text column as the bytes that we read and write.
+fn exact(template: &str) -> String {
+    ["id", "user_id", "data"].into_iter().fold(template.to_owned(), |text, column| {
+        let bytes = format!("CAST(CONVERT({column} USING utf8mb4) AS BINARY)");
+        text.replace(&format!("@exact({column})"), &bytes)
+    })
+}
+
+/// `ix_<table>_<column>` as SQLAlchemy names it, shortened where the server would refuse it.
+fn index_name(table: &str, column: &str) -> String {
+    let room = MAX_NAME - "ix__".len() - column.len();
+    let kept: String = table.chars().take(room).collect();
+    format!("ix_{kept}_{column}")
+}
+
+/// The name as SQL reads it: in backticks, those inside doubled.
+fn quoted(name: &str) -> String {
+    format!("`{}`", name.replace('`', "``"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_quoted_and_index_names_fit() {
+        let sql = Sql::new("a`b @user_index; @table");
+        assert_eq!(sql.table(), "`a``b @user_index; @table`");
+        assert!(sql.create_table.contains("KEY `ix_a``b @user_index; @table_user_id` (user_id)"));
+        assert_eq!(
+            Sql::new("sessions").create_indexes[1].1,
+            "CREATE INDEX `ix_sessions_expires_at` ON `sessions` (expires_at)"
+        );
+        let long = "é".repeat(64);
+        let [user, expiry] = ["user_id", "expires_at"].map(|column| index_name(&long, column));
+        assert!(user.chars().count() <= MAX_NAME && expiry.chars().count() <= MAX_NAME && user != expiry);
+    }
+
+    #[test]
+    fn each_statement_stands_in_its_place() {
+        let sql = Sql::new("t");
+        assert_eq!(sql.kept.len(), Kept::COUNT);
+        for (kept, words) in [
+            (
+                Kept::Load(0),
+                "SELECT id, user_id, data, created_at, expires_at, updated_at FROM `t` WHERE id IN (?)",
+            ),
+            (Kept::Lock(0), "SELECT id FROM `t` WHERE id IN (?) FOR UPDATE SKIP LOCKED"),
+            (Kept::Seen(1), "SELECT id FROM `t` WHERE id IN (?, ?, ?, ?, ?, ?, ?, ?)"),
+            (Kept::Remove(0), "DELETE FROM `t` WHERE id IN (?)"),
+            (Kept::Update(0), "UPDATE `t` SET data = ?, updated_at = ? WHERE id"),
+            (
+                Kept::Update(3),
+                "UPDATE `t` SET data = ?, updated_at = ?, expires_at = GREATEST(expires_at, ?), user_id = ? WHERE id",
+            ),
+            (Kept::Update(4), "UPDATE `t` SET data = ?, updated_at = ?, expires_at = ? WHERE id"),
+            (Kept::Insert, "INSERT"),
+            (Kept::Wait, "SELECT id FROM `t` WHERE id = ? FOR UPDATE"),
+            (Kept::Touch, "UPDATE `t` SET expires_at = ?, updated_at = ?"),
+            (Kept::Rotate, "UPDATE `t` SET id = ?"),
+            (Kept::Delete, "DELETE FROM `t` WHERE id = ? AND CAST(CONVERT(id USING utf8mb4) AS BINARY) = ?"),
+        ] {
+            assert!(sql.kept(kept).starts_with(words), "{}", sql.kept(kept));
+        }
+        assert!(!sql.kept.concat().contains('@') && !sql.stats.contains('@') && !sql.lock_user.contains('@'));
+        assert_eq!([1, 2, 33, 512, 9_999].map(|ids| width(ids).1), [1, 8, 128, 512, 512]);
+    }
+}

@@ -1,0 +1,14 @@
+//! The MySQL store against real servers: rows and tables that others made, what is sent and how often, and
+//! a server, or a way to it, that fails.
+#![allow(clippy::unwrap_used, reason = "the helpers of tests")]
+
+#[path = "../support/mysql.rs"]
+mod mysql_server;
+mod opening;
+mod outages;
+#[path = "../support/proxy.rs"]
+mod proxy;
+mod rows;
+mod support;
+mod tls;
+mod writes;
