@@ -18,6 +18,8 @@ use crate::store::{Cursor, ListPage, ListQuery, MalformedRow, StoreStats};
 
 /// Ids asked of one bucket at once, at most.
 const STEP: usize = 256;
+/// Looks at a user's index for one page, at most, while sessions are rotated under the reader.
+const LOOKS: usize = 16;
 /// Buckets asked at once where there may be little in each.
 const WIDTH: usize = 32;
 
@@ -159,7 +161,10 @@ impl Inner {
         Ok(page.page)
     }
 
-    /// All of the user's ids are read for every page.
+    /// All of the user's ids are read for every page; once more when a row is gone.
+    ///
+    /// It may have been rotated since the index was read, and must not be missed under both names: the new one
+    /// stands in the index before the old one dies.
     async fn list_user(
         &self,
         query: &ListQuery,
@@ -167,16 +172,39 @@ impl Inner {
         after: Option<SessionId>,
     ) -> Result<ListPage, Fault> {
         let mut ids = self.ids_of(user).await?;
-        ids.retain(|&id| after.is_none_or(|after| id > after));
-        let mut page = Page::new(query);
-        for ids in ids.chunks((page.room() + 1).min(STEP)) {
+        for _ in 1..LOOKS {
+            let (page, any_gone) = self.page_of(query, user, &ids, after).await?;
+            if !any_gone {
+                return Ok(page);
+            }
+            let before: HashSet<SessionId> = ids.into_iter().collect();
+            ids = self.ids_of(user).await?;
+            if ids.iter().all(|id| before.contains(id)) {
+                return Ok(page);
+            }
+        }
+        Ok(self.page_of(query, user, &ids, after).await?.0)
+    }
+
+    /// The page, and whether one of the ids has no row.
+    async fn page_of(
+        &self,
+        query: &ListQuery,
+        user: &UserId,
+        ids: &[SessionId],
+        after: Option<SessionId>,
+    ) -> Result<(ListPage, bool), Fault> {
+        let first = after.map_or(0, |after| ids.partition_point(|&id| id <= after));
+        let (mut page, mut any_gone) = (Page::new(query), false);
+        for ids in ids[first..].chunks((page.room() + 1).min(STEP)) {
             let (full, gone) = self.fill(&mut page, ids).await?;
+            any_gone |= !gone.is_empty();
             self.prune_user(user, &gone).await;
             if full {
                 break;
             }
         }
-        Ok(page.page)
+        Ok((page.page, any_gone))
     }
 
     /// Whether the page is full, and which ids have no row.
