@@ -10,6 +10,8 @@ mod broken;
 mod lifetimes;
 #[path = "lback_sqlite/merging.rs"]
 mod merging;
+#[path = "lback_sqlite/owners.rs"]
+mod owners;
 #[path = "lback_sqlite/requests.rs"]
 mod requests;
 #[path = "lback_sqlite/rows.rs"]

@@ -86,11 +86,26 @@ impl Sessions {
         }
     }
 
-    /// A page of sessions, ordered by id. Cost: 1 statement.
+    /// A page of sessions, ordered by id. Cost: 1 statement; for the first page of one user's under
+    /// [`Policy::lback`](super::Policy::lback) 1 more for every 500 live sessions of the table, and 1 for each of
+    /// that user's whom Python signed in or out since the last time.
     ///
     /// # Errors
     /// When the store fails.
     pub async fn list(
+        &self,
+        selection: &Selection,
+        after: Option<Cursor>,
+        limit: usize,
+    ) -> Result<ListPage, EngineError> {
+        if let (Some(user), None) = (&selection.user, &after) {
+            self.settle_owners(user).await?;
+        }
+        self.page(selection, after, limit).await
+    }
+
+    /// As [`list`](Self::list), by the column as it is.
+    pub(super) async fn page(
         &self,
         selection: &Selection,
         after: Option<Cursor>,
@@ -106,7 +121,8 @@ impl Sessions {
         Ok(self.in_time(self.store().list(&query)).await??)
     }
 
-    /// All live sessions of a user, the newest first. Cost: 1 statement for every 500 sessions.
+    /// All live sessions of a user, the newest first. Cost: 1 statement for every 500 sessions, and what
+    /// [`list`](Self::list) says of lback.
     ///
     /// # Errors
     /// When the store fails.
@@ -198,8 +214,8 @@ impl Sessions {
             let owner = if base.problem.is_some() { base.record.user_id() } else { base.user.as_ref() };
             owner == Some(user)
         };
-        // A session never changes hands under its id: a login gives it a new one. A foreign id costs what an
-        // unknown one costs.
+        // A session never changes hands under its id: a login gives it a new one. lback's does not, and who signs
+        // in there in just this instant is signed out again. A foreign id costs what an unknown one costs.
         let ended = match self.load(id).await?.as_ref().is_some_and(is_owner) {
             true => self.end(id, Some(user)).await?,
             false => self.end_successor(id, user).await?,
@@ -210,7 +226,8 @@ impl Sessions {
         Ok(ended.is_some())
     }
 
-    /// Ends all sessions of a user; how many there were. Cost: 1 statement.
+    /// Ends all sessions of a user; how many there were. Cost: 1 statement, and what [`list`](Self::list) says of
+    /// lback.
     ///
     /// # Errors
     /// When the store fails.
@@ -218,7 +235,8 @@ impl Sessions {
         self.revoke_all(user, None).await
     }
 
-    /// Ends all sessions of a user but this one; how many there were. Cost: 1 statement.
+    /// Ends all sessions of a user but this one; how many there were. Cost: as
+    /// [`revoke_user`](Self::revoke_user).
     ///
     /// # Errors
     /// When the store fails.
@@ -227,6 +245,7 @@ impl Sessions {
     }
 
     async fn revoke_all(&self, user: &UserId, keep: Option<SessionId>) -> Result<usize, EngineError> {
+        self.settle_owners(user).await?;
         let ended: Result<Vec<SessionId>, StoreError> =
             self.in_time(self.store().delete_user(user, keep)).await?;
         let ended = ended?;

@@ -106,7 +106,8 @@ impl Sessions {
         let selection = Selection { user: Some(user.clone()), liveness: Liveness::Live };
         let mut after = None;
         loop {
-            let page = self.list(&selection, after, super::admin::PAGE).await?;
+            // By the column as it is, lback or not: who rotates writes it.
+            let page = self.page(&selection, after, super::admin::PAGE).await?;
             let had_it = |data| Meta::of(&data).previous().contains(&id);
             let found = page.records.iter().find(|record| record.try_data().is_ok_and(had_it));
             if let Some(record) = found {

@@ -10,6 +10,7 @@ mod ending;
 mod error;
 mod event;
 mod meta;
+mod owner;
 mod plan;
 mod policy;
 mod purge;

@@ -39,6 +39,11 @@ impl Base {
         let user = user_of(&record, &data, policy);
         Base { record, data, user, problem: None }
     }
+
+    /// Whether the data names another user than the column: lback writes the column only when it makes a row.
+    fn has_moved(&self) -> bool {
+        self.problem.is_none() && self.user.as_ref() != self.record.user_id()
+    }
 }
 
 /// Whose session it is. For lback the data is the authority: Python never changes the column.
@@ -216,22 +221,36 @@ pub(crate) fn succession(ended: &SessionRecord, record: SessionRecord, now: Time
     Write::Rotate(Rotation { id: ended.id(), expected, record, now: now.into() })
 }
 
-/// The write that moves the expiry forward and changes nothing else.
+/// The write that moves the expiry forward and changes nothing else, unless lback has signed somebody in or out.
 ///
 /// Data that sets a lifetime of its own ("remember me") must still be there: a renewal that was on its
 /// way when somebody took that back would keep the session for two weeks.
 pub(crate) fn renewal(base: &Base, meta: &Meta, expires_at: Timestamp, now: Timestamp) -> Write {
-    let record = &base.record;
-    match record.stored_data() {
-        StoredData::Text(text) if meta.sets_lifetime() => Write::Update(Update {
-            id: record.id(),
-            expected: record.stored_data().clone(),
-            data: text.clone(),
-            user_id: None,
-            expires_at: Expiry::Extend(expires_at),
-            now: now.into(),
-        }),
-        _ => Write::Touch(Touch { id: record.id(), expires_at, now: now.into() }),
+    let expires = Expiry::Extend(expires_at);
+    match base.record.stored_data() {
+        StoredData::Text(text) if meta.sets_lifetime() || base.has_moved() => {
+            Write::Update(same_data(base, Arc::clone(text), expires, now))
+        }
+        _ => Write::Touch(Touch { id: base.record.id(), expires_at, now: now.into() }),
+    }
+}
+
+/// The write that brings the column in line with the data, if they differ and one of them says `user`.
+pub(crate) fn owner(base: &Base, user: &UserId, now: Timestamp) -> Option<Write> {
+    let either = [base.user.as_ref(), base.record.user_id()];
+    let concerned = base.has_moved() && either.contains(&Some(user));
+    concerned.then(|| Write::Update(same_data(base, base.data.to_text(), Expiry::Keep, now)))
+}
+
+/// Only the expiry changes, and the column when it is not what the data says.
+fn same_data(base: &Base, data: Arc<str>, expires_at: Expiry, now: Timestamp) -> Update {
+    Update {
+        id: base.record.id(),
+        expected: base.record.stored_data().clone(),
+        data,
+        user_id: base.has_moved().then(|| base.user.clone()),
+        expires_at,
+        now: now.into(),
     }
 }
 

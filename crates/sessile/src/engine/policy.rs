@@ -86,6 +86,10 @@ impl Policy {
     /// What a Python service on the framework lback does, for one table and one cookie with it: the id
     /// in the cookie, renewal on every request, 30 minutes, and the user in the data as well as in the
     /// column. The data is the authority, because Python changes nothing else.
+    ///
+    /// Python signs users in without a note in the column `user_id`. A request to sessile makes it up for its own
+    /// session; [`Sessions::list`](super::Sessions::list), `sessions_of`, `revoke_user` and `revoke_others` first
+    /// read all live sessions to find the others.
     pub fn lback() -> Policy {
         Policy {
             absolute_lifetime: None,

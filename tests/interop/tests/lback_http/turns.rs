@@ -1,8 +1,8 @@
 //! One browser, first at one service and then at the other, in both directions.
 
 use serde_json::{Value, json};
-use sessile::SessionId;
 use sessile::record::StoredData;
+use sessile::{SessionId, UserId};
 
 use crate::application::TOKEN_FIELD;
 use crate::browser::{BOTH_WAYS, Lback, Sessile};
@@ -16,6 +16,7 @@ crate::on_every_database!(
     signed_out_here_is_dead_there,
     a_whole_visit_goes_back_and_forth,
     who_only_looks_costs_rust_nothing,
+    revoked_in_rust_is_dead_at_both,
 );
 
 /// Signed in at either, the visitor is signed in at both, under one cookie.
@@ -180,4 +181,25 @@ async fn who_only_looks_costs_rust_nothing(stage: &mut Stage) {
         assert_eq!(browser.user(side).await, None);
         assert_eq!((stage.rows(), browser.id().is_some()), (rows, rows == 1), "{side:?}");
     }
+}
+
+/// [S10] Whichever service signed the user in: one revocation ends all of their sessions, at both.
+async fn revoked_in_rust_is_dead_at_both(stage: &mut Stage) {
+    let mut browsers = Vec::new();
+    for side in [Lback, Sessile, Lback] {
+        let mut browser = stage.browser();
+        browser.sign_in(side, "42").await;
+        browsers.push(browser);
+    }
+    let mut other = stage.browser();
+    other.sign_in(Lback, "43").await;
+    let user = UserId::new("42").unwrap();
+    assert_eq!(stage.sessions.sessions_of(&user).await.unwrap().len(), 3);
+    assert_eq!(stage.sessions.revoke_user(&user).await.unwrap(), 3);
+    for browser in &mut browsers {
+        for side in [Sessile, Lback] {
+            assert_eq!(browser.clone().user(side).await, None);
+        }
+    }
+    assert_eq!(other.user(Sessile).await.as_deref(), Some("43"));
 }
