@@ -6,6 +6,7 @@
 mod apt;
 mod bench;
 mod browser;
+mod conformance;
 mod problem;
 mod programs;
 mod python;
@@ -25,6 +26,9 @@ tasks:
   test [-- ARGS]  set up what the tests need, then run all of them; ARGS go to `cargo test`
   bench [-- ROUNDS [SECONDS]]
                   measure, and print the table of docs/benchmarks.md; by default 5 rounds, 1 second a cell
+  conformance [--write]
+                  run the conformance suite on every store, each on a server of its own, and print the table;
+                  --write keeps it in docs/stores.md
   setup           only the set-up: find or install what the tests need, and print it
   servers         start the database servers that the tests share, print their URLs, end them on Ctrl-C
 
@@ -40,6 +44,8 @@ fn main() -> ExitCode {
         ["test", "--", rest @ ..] => test::run(rest),
         ["bench"] => bench::run(&[]),
         ["bench", "--", rest @ ..] => bench::run(rest),
+        ["conformance"] => conformance::run(false),
+        ["conformance", "--write"] => conformance::run(true),
         ["setup"] => setup::run().map(|_| ExitCode::SUCCESS),
         ["servers"] => servers::run(),
         ["help" | "--help" | "-h"] => {

@@ -73,7 +73,15 @@ fn programs(places: &Places) -> Result<(Browser, PathBuf), Problem> {
 
 /// Finds or installs what the servers alone need; returns those to start.
 pub(crate) fn servers() -> Result<Vec<Kind>, Problem> {
-    let places = Places::from_environment();
+    servers_of(Places::from_environment())
+}
+
+/// Finds or installs what every kind of server needs, whatever the variables name.
+pub(crate) fn all_servers() -> Result<(), Problem> {
+    servers_of(Places { kinds: Kind::ALL.to_vec(), ..Places::from_environment() }).map(drop)
+}
+
+fn servers_of(places: Places) -> Result<Vec<Kind>, Problem> {
     let packages = servers::missing(&places.kinds, &places.servers);
     if !packages.is_empty() {
         apt::install(&packages, &places)?;

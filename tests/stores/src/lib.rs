@@ -1,0 +1,151 @@
+//! The table of stores: each by its URL, on a server of its own that is started here. Whatever has to hold on
+//! all of them is a test or a program over this table, so that a new store joins by a line in it.
+#![forbid(unsafe_code)]
+
+use std::ops::Deref;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use sessile::store::{SessionStore, StoreUrl};
+use sessile_test_servers::{MariaDb, Postgres, Redis, RedisCluster, Server};
+use tempfile::TempDir;
+
+/// Every way to fail ends the program or the test that asked.
+pub type Outcome<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
+
+/// A kind of store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Backend {
+    /// This process's memory.
+    Memory,
+    /// A file.
+    Sqlite,
+    /// One server.
+    Postgres,
+    /// One server.
+    MariaDb,
+    /// One server.
+    Redis,
+    /// Three primaries, each with a replica.
+    RedisCluster,
+}
+
+impl Backend {
+    /// All of them.
+    pub const ALL: [Backend; 6] = [
+        Backend::Memory,
+        Backend::Sqlite,
+        Backend::Postgres,
+        Backend::MariaDb,
+        Backend::Redis,
+        Backend::RedisCluster,
+    ];
+    /// Those with a single server, which can be stopped, and whose way to us can be cut.
+    pub const SERVERS: [Backend; 3] = [Backend::Postgres, Backend::MariaDb, Backend::Redis];
+
+    /// As people write it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Backend::Memory => "memory",
+            Backend::Sqlite => "SQLite",
+            Backend::Postgres => "PostgreSQL",
+            Backend::MariaDb => "MariaDB",
+            Backend::Redis => "Redis",
+            Backend::RedisCluster => "Redis Cluster",
+        }
+    }
+
+    /// Starts what the store needs. Blocks, up to seconds.
+    ///
+    /// # Errors
+    /// When the server does not start.
+    pub fn start(self) -> Outcome<Place> {
+        let held = match self {
+            Backend::Memory => Held::Memory,
+            Backend::Sqlite => Held::Folder(tempfile::tempdir()?),
+            Backend::Postgres => Held::Postgres(Postgres::start()?),
+            Backend::MariaDb => Held::MariaDb(MariaDb::start()?),
+            Backend::Redis => Held::Redis(Redis::start()?),
+            Backend::RedisCluster => Held::RedisCluster(RedisCluster::start()?),
+        };
+        Ok(Place { held, stores: AtomicU32::new(0) })
+    }
+}
+
+/// Where stores of one kind can be made. Its server ends when it is dropped.
+#[derive(Debug)]
+pub struct Place {
+    held: Held,
+    stores: AtomicU32,
+}
+
+#[derive(Debug)]
+enum Held {
+    Memory,
+    Folder(TempDir),
+    Postgres(Postgres),
+    MariaDb(MariaDb),
+    Redis(Redis),
+    RedisCluster(RedisCluster),
+}
+
+impl Place {
+    /// The URL of a store that nobody else has been given.
+    pub fn url(&self) -> String {
+        let number = self.stores.fetch_add(1, Ordering::Relaxed);
+        match &self.held {
+            Held::Memory => "memory:".to_owned(),
+            Held::Folder(folder) => format!("sqlite:{}/{number}.db", folder.path().display()),
+            Held::Postgres(server) => format!("{}?table=sessions_{number}", server.url()),
+            Held::MariaDb(server) => format!("{}?table=sessions_{number}", server.url()),
+            Held::Redis(server) => format!("{}?prefix=store-{number}:", server.url()),
+            Held::RedisCluster(cluster) => format!("{}?prefix=store-{number}:", cluster.url()),
+        }
+    }
+
+    /// A store that nobody else has been given, empty and ready.
+    ///
+    /// # Errors
+    /// When it cannot be opened.
+    pub async fn store(&self) -> Outcome<Arc<dyn SessionStore>> {
+        let store = self.url().parse::<StoreUrl>()?.connect().await?;
+        store.init().await?;
+        Ok(store)
+    }
+
+    /// The version of what keeps the rows; empty where that is we.
+    ///
+    /// # Errors
+    /// When the server does not answer.
+    pub fn version(&self) -> Outcome<String> {
+        let of_redis = |server: &Redis| -> Outcome<String> {
+            let told = server.command(&["INFO", "server"])?;
+            let version = told.lines().find_map(|line| line.strip_prefix("redis_version:"));
+            Ok(version.ok_or("Redis told no version")?.trim_end().to_owned())
+        };
+        match &self.held {
+            Held::Memory => Ok(String::new()),
+            Held::Folder(_) => Ok(rusqlite::version().to_owned()),
+            Held::Postgres(server) => {
+                let told = server.query("SHOW server_version")?;
+                Ok(told.split(' ').next().unwrap_or_default().to_owned())
+            }
+            Held::MariaDb(server) => {
+                let told = server.query("SELECT VERSION()")?;
+                Ok(told.split('-').next().unwrap_or_default().to_owned())
+            }
+            Held::Redis(server) => of_redis(server),
+            Held::RedisCluster(cluster) => of_redis(&cluster.nodes()[0]),
+        }
+    }
+
+    /// The one server, where there is one.
+    pub fn server(&self) -> Option<&Server> {
+        match &self.held {
+            Held::Memory | Held::Folder(_) | Held::RedisCluster(_) => None,
+            Held::Postgres(server) => Some(server.deref()),
+            Held::MariaDb(server) => Some(server.deref()),
+            Held::Redis(server) => Some(server.deref()),
+        }
+    }
+}
