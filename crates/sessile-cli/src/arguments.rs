@@ -13,7 +13,9 @@ use sessile::record::json;
 use sessile::store::StoreUrl;
 use sessile::{Policy, SessionData, SessionId, SessionToken, UserId};
 
-use crate::commands::{copy, create, init, list, policy, purge, revoke, set, show, stats, touch, unset};
+use crate::commands::{
+    copy, create, doctor, init, list, policy, purge, revoke, set, show, stats, touch, unset,
+};
 use crate::demo::DemoArgs;
 use crate::error::{self, chain};
 
@@ -52,6 +54,7 @@ pub(crate) enum Command {
     Purge(purge::Purge),
     Copy(copy::Copy),
     Stats(stats::Stats),
+    Doctor(doctor::Doctor),
     Policy(policy::Show),
 }
 

@@ -42,6 +42,9 @@ pub(crate) enum Error {
         #[source]
         cause: io::Error,
     },
+    /// Said after all that was found.
+    #[error("{wrong} {} wrong with {store}", if *.wrong == 1 { "thing is" } else { "things are" })]
+    Wrong { wrong: usize, store: String },
     #[error("cannot write to standard output")]
     Output(#[from] io::Error),
     #[error("the program cannot start")]

@@ -85,6 +85,11 @@ impl Postgres {
         format!("postgres://{USER}:{}@127.0.0.1:{}/sessile", self.client.password, self.port())
     }
 
+    /// Its command-line client, for tests of what a person types.
+    pub fn psql() -> Outcome<PathBuf> {
+        Places::from_environment().postgres().map(|[_, _, psql]| psql)
+    }
+
     /// Runs SQL through `psql`; rows as lines, columns separated by `|`.
     pub fn query(&self, sql: &str) -> Outcome<String> {
         self.client.query(self.port(), "sessile", sql)

@@ -4,6 +4,7 @@
 
 pub(crate) mod copy;
 pub(crate) mod create;
+pub(crate) mod doctor;
 pub(crate) mod init;
 pub(crate) mod list;
 pub(crate) mod policy;
@@ -44,6 +45,7 @@ pub(crate) async fn run(command: Command) -> Result<(), Error> {
         Command::Purge(command) => command.run().await,
         Command::Copy(command) => command.run().await,
         Command::Stats(command) => command.run().await,
+        Command::Doctor(command) => command.run().await,
         Command::Policy(command) => command.run(),
     }
 }

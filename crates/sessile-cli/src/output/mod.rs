@@ -16,8 +16,17 @@ use unicode_width::UnicodeWidthChar as _;
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Output {
     json: bool,
-    bold: bool,
+    styles: bool,
     width: Option<usize>,
+}
+
+/// How a part of the text stands out on a terminal. It says nothing that the text does not say.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Style {
+    Head,
+    Good,
+    Note,
+    Wrong,
 }
 
 impl Output {
@@ -26,7 +35,7 @@ impl Output {
         let terminal = io::stdout().is_terminal();
         let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
         let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
-        Output { json, bold: terminal && !no_color && !dumb, width: width(terminal) }
+        Output { json, styles: terminal && !no_color && !dumb, width: width(terminal) }
     }
 
     /// Whether a program reads it.
@@ -41,7 +50,18 @@ impl Output {
 
     /// The head of a table, made to stand out where that is possible.
     pub(crate) fn head(self, text: &str) -> Cow<'_, str> {
-        if self.bold { format!("\x1b[1m{text}\x1b[0m").into() } else { text.into() }
+        self.styled(Style::Head, text)
+    }
+
+    /// The text in this style where that is possible.
+    pub(crate) fn styled(self, style: Style, text: &str) -> Cow<'_, str> {
+        let code = match style {
+            Style::Head => "1",
+            Style::Good => "32",
+            Style::Note => "33",
+            Style::Wrong => "1;31",
+        };
+        if self.styles { format!("\x1b[{code}m{text}\x1b[0m").into() } else { text.into() }
     }
 
     /// Writes text that ends its own lines.

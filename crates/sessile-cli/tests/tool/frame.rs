@@ -2,8 +2,10 @@
 
 use crate::support::Place;
 
-const COMMANDS: [&str; 12] =
-    ["init", "create", "show", "set", "unset", "touch", "list", "revoke", "purge", "copy", "stats", "policy"];
+const COMMANDS: [&str; 13] = [
+    "init", "create", "show", "set", "unset", "touch", "list", "revoke", "purge", "copy", "stats", "doctor",
+    "policy",
+];
 
 #[test]
 fn every_command_is_in_the_help_and_has_an_example() {

@@ -4,9 +4,12 @@
 
 mod changes;
 mod copy;
+mod doctor;
 mod frame;
 mod listing;
 mod mass;
+#[cfg(feature = "postgres")]
+mod postgres;
 mod sessions;
 mod store;
 mod support;

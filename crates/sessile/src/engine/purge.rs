@@ -9,10 +9,7 @@ use tokio::task::JoinHandle;
 use super::{EngineError, Event, Sessions};
 use crate::record::{Random, Timestamp};
 use crate::store::PurgeLimits;
-
-/// How far the store's clock and ours may lie apart before nothing is purged: whoever is wrong, live
-/// sessions must not pay for it.
-const CLOCK_TOLERANCE: Duration = Duration::from_secs(60);
+use crate::store::finding::CLOCK_TOLERANCE;
 
 /// What a purge removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

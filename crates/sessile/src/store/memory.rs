@@ -17,10 +17,10 @@ use async_trait::async_trait;
 use parking_lot::{RwLock, RwLockWriteGuard};
 
 use super::{
-    Cursor, Expiry, ListPage, ListQuery, Loaded, Outcome, PurgeBatch, PurgeLimits, Rotation, SessionStore,
-    StoreError, StoreStats, Touch, Update, Write,
+    Cursor, Expiry, Finding, ListPage, ListQuery, Loaded, Outcome, PurgeBatch, PurgeLimits, Rotation,
+    SessionStore, StoreError, StoreStats, Touch, Update, Write,
 };
-use crate::record::{Columns, SessionId, SessionRecord, StoredData, Timestamp, UserId};
+use crate::record::{Clock, Columns, SessionId, SessionRecord, StoredData, Timestamp, UserId};
 
 /// A row belongs to the shard that the first six bits of its id name, so the shards one after the
 /// other are all rows in the order of their ids.
@@ -396,6 +396,21 @@ impl SessionStore for MemoryStore {
 
     async fn check(&self) -> Result<(), StoreError> {
         Ok(())
+    }
+
+    async fn examine(&self, _: &dyn Clock) -> Result<Vec<Finding>, StoreError> {
+        let (rows, capacity) = (self.0.rows.load(Ordering::Relaxed), self.0.capacity);
+        let seen = format!("{rows} of at most {capacity} sessions");
+        let room = if rows < capacity {
+            Finding::good("room", seen, "New sessions find a place.")
+        } else {
+            Finding::wrong("room", seen, "Nobody new can sign in.")
+                .with_remedy("purge the expired sessions, or make the store with a larger capacity")
+        };
+        let meaning = "When it ends everybody is signed out, and no other process knows these sessions.";
+        let kept = Finding::note("durability", "sessions are kept in this process's memory", meaning)
+            .with_remedy("keep them in a database, unless this is a test");
+        Ok(vec![room, kept])
     }
 }
 

@@ -14,6 +14,7 @@ mod chain;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 mod error;
+pub(crate) mod finding;
 pub(crate) mod group;
 #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
 mod hex;
@@ -41,9 +42,10 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use crate::record::{SessionId, SessionRecord, Timestamp, UserId};
+use crate::record::{Clock, SessionId, SessionRecord, Timestamp, UserId};
 
 pub use error::{MalformedRow, StoreError};
+pub use finding::{Finding, Verdict};
 pub use list::{Cursor, ListPage, ListQuery, Liveness, StoreStats};
 pub use memory::MemoryStore;
 #[cfg(feature = "mysql")]
@@ -153,6 +155,16 @@ pub trait SessionStore: Send + Sync + 'static {
     async fn clock(&self) -> Result<Option<Timestamp>, StoreError> {
         Ok(None)
     }
+
+    /// Looks at all that decides whether sessions are safe here: the table, what we may do to it, the
+    /// clock against `clock`, what a commit is worth. For people, not for requests: it may take seconds.
+    /// It leaves nothing behind. Without a body of its own it tells what [`check`](Self::check) and
+    /// [`clock`](Self::clock) tell.
+    ///
+    /// What is wrong is a [`Finding`]; an error means that the store could not be asked at all.
+    async fn examine(&self, clock: &dyn Clock) -> Result<Vec<Finding>, StoreError> {
+        finding::basics(self, clock).await
+    }
 }
 
 #[async_trait]
@@ -202,5 +214,8 @@ impl<S: SessionStore + ?Sized> SessionStore for Arc<S> {
     }
     async fn clock(&self) -> Result<Option<Timestamp>, StoreError> {
         (**self).clock().await
+    }
+    async fn examine(&self, clock: &dyn Clock) -> Result<Vec<Finding>, StoreError> {
+        (**self).examine(clock).await
     }
 }

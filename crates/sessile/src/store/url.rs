@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use super::{SessionStore, StoreError};
+use super::{Finding, SessionStore, StoreError};
+use crate::record::Clock;
 
 /// Which store, and where: `sqlite:PATH`, `sqlite::memory:`, `memory:`,
 /// `postgres://user:password@host/database`, `mysql://user:password@host/database` (also `mariadb:`),
@@ -86,6 +87,21 @@ impl StoreUrl {
     /// When the store cannot be reached or opened, or is not there.
     pub async fn connect_existing(&self) -> Result<Arc<dyn SessionStore>, StoreError> {
         self.open(false).await
+    }
+
+    /// Looks at the store as it is: [`SessionStore::examine`], and a SQLite file keeps its journal mode,
+    /// which opening changes. Makes nothing.
+    ///
+    /// # Errors
+    /// When the store cannot be reached or opened, or is not there.
+    pub async fn examine(&self, clock: &dyn Clock) -> Result<Vec<Finding>, StoreError> {
+        match &self.place {
+            #[cfg(feature = "sqlite")]
+            Place::SqliteFile(path) => {
+                super::SqliteStore::options().table(&self.table).examine(path, clock).await
+            }
+            _ => self.open(false).await?.examine(clock).await,
+        }
     }
 
     /// What [`init`](SessionStore::init) would execute there, without opening anything. Empty for a store

@@ -2,8 +2,9 @@
 
 use std::error::Error;
 
-use sessile::record::SessionId;
-use sessile::store::{ListQuery, Liveness, Outcome, SessionStore, SqliteStore, StoreError, Write};
+use sessile::record::{SessionId, SystemClock};
+use sessile::store::sqlite::Synchronous;
+use sessile::store::{ListQuery, Liveness, Outcome, SessionStore, SqliteStore, StoreError, Verdict, Write};
 
 use crate::support::{Database, NOW, id, record, time};
 
@@ -203,4 +204,30 @@ async fn a_database_in_utf_16_works() {
     assert_eq!(store.load(id(1)).await.unwrap().as_ref(), Some(&row));
     let ids: Vec<SessionId> = store.delete_user(row.user_id().unwrap(), None).await.unwrap();
     assert_eq!(ids, [id(1)]);
+}
+
+/// [R06] The store tells what its own connections wait for.
+#[tokio::test]
+async fn an_examination_knows_what_a_commit_waits_for() {
+    for (synchronous, verdict) in [(Synchronous::Full, Verdict::Good), (Synchronous::Normal, Verdict::Wrong)]
+    {
+        let (database, store) = Database::with_store(SqliteStore::options().synchronous(synchronous)).await;
+        let options = SqliteStore::options().synchronous(synchronous);
+        let opened = store.examine(&SystemClock).await.unwrap();
+        let unopened = options.examine(&database.path, &SystemClock).await.unwrap();
+        for findings in [opened, unopened] {
+            let bad: Vec<_> = findings.iter().filter(|it| it.verdict != Verdict::Good).collect();
+            let found = findings.iter().find(|it| it.subject == "synchronous").unwrap();
+            assert_eq!(
+                (found.verdict, bad.len()),
+                (verdict, usize::from(verdict != Verdict::Good)),
+                "{bad:?}"
+            );
+        }
+    }
+    let memory = SqliteStore::options().open_in_memory().await.unwrap();
+    memory.init().await.unwrap();
+    let findings = memory.examine(&SystemClock).await.unwrap();
+    let bad = findings.iter().filter(|it| it.verdict != Verdict::Good).map(|it| &*it.subject);
+    assert_eq!(bad.collect::<Vec<_>>(), ["file"]);
 }

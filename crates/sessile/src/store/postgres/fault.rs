@@ -198,7 +198,7 @@ impl Place {
     pub(super) fn no_table(&self) -> StoreError {
         StoreError::Schema {
             problem: format!("no table {} in {}", self.table, self.server),
-            remedy: format!("run `sessile init --store {}`, or call `init()`", for_shell(&self.url)),
+            remedy: self.init(),
         }
     }
 
@@ -239,6 +239,11 @@ impl Place {
                 self.table
             ),
         }
+    }
+
+    /// What makes the table and the indexes that are missing.
+    pub(super) fn init(&self) -> String {
+        format!("run `sessile init --store {}`, or call `init()`", for_shell(&self.url))
     }
 }
 

@@ -2,7 +2,8 @@
 //!
 //! Statements: `load` and `load_many` 1 for all ids; `apply` 1; `apply_many` 1 for each kind of write
 //! (insert, update, touch, rotate, delete) and, for several, BEGIN and COMMIT around them; `list`,
-//! `delete_user`, `stats`, `check` and `clock` 1; `purge` 1 per chunk; `init` 4 in a transaction.
+//! `delete_user`, `stats`, `check` and `clock` 1; `purge` 1 per chunk; `init` 4 in a transaction; `examine`
+//! 11.
 //!
 //! Round trips: 1 for each of these, also for a batch with its BEGIN and COMMIT, which are sent without
 //! waiting for answers. One more when a connection uses a statement for the first time and prepares it;
@@ -34,6 +35,7 @@
 mod address;
 mod apply;
 mod call;
+mod examine;
 mod fault;
 mod link;
 mod options;
@@ -55,10 +57,10 @@ use tokio_postgres::types::Type;
 use super::group::Group;
 use super::purge::{Chunk, Chunks};
 use super::{
-    Grouping, ListPage, ListQuery, Loaded, MalformedRow, Outcome, PurgeBatch, PurgeLimits, SessionStore,
-    StoreError, StoreStats, Write,
+    Finding, Grouping, ListPage, ListQuery, Loaded, MalformedRow, Outcome, PurgeBatch, PurgeLimits,
+    SessionStore, StoreError, StoreStats, Write,
 };
-use crate::record::{SessionId, SessionRecord, Timestamp, UserId};
+use crate::record::{Clock, SessionId, SessionRecord, Timestamp, UserId};
 
 pub(super) use address::Address;
 pub use options::PostgresOptions;
@@ -77,6 +79,7 @@ use sql::{Kept, Sql};
 pub struct PostgresStore(Arc<Inner>);
 
 struct Inner {
+    dialler: Arc<Dialler>,
     place: Arc<Place>,
     sql: Arc<Sql>,
     loads: Vec<Link>,
@@ -122,7 +125,17 @@ impl PostgresStore {
             async move { writer.make(writes).await }
         });
         let (turn, chunks) = (AtomicUsize::new(0), Chunks::new());
-        Ok(PostgresStore(Arc::new(Inner { place, sql, loads, turn, surveys, writer, group, chunks })))
+        Ok(PostgresStore(Arc::new(Inner {
+            dialler,
+            place,
+            sql,
+            loads,
+            turn,
+            surveys,
+            writer,
+            group,
+            chunks,
+        })))
     }
 
     fn error(&self, action: &'static str) -> impl Fn(Fault) -> StoreError {
@@ -299,6 +312,11 @@ impl SessionStore for PostgresStore {
         let rows = self.survey(sql::CLOCK, &[]).await;
         let now = rows.and_then(|rows| rows.first().and_then(|row| row::time_at(row, 0)).ok_or_else(no_row));
         now.map(Some).map_err(self.error("ask for the time"))
+    }
+
+    /// Makes one more connection, for as long as it takes to try a row out on it.
+    async fn examine(&self, clock: &dyn Clock) -> Result<Vec<Finding>, StoreError> {
+        examine::examine(self, clock).await
     }
 }
 

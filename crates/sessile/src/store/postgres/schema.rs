@@ -31,6 +31,15 @@ pub(super) fn text(sql: &Sql) -> String {
 
 /// Whether the table has the six columns, of types that will do, one row per id, and lets us work.
 pub(super) fn judge(rows: &[Row], place: &Place) -> Result<(), StoreError> {
+    shape(rows, place)?;
+    match rows.first().and_then(|any| any.try_get(3).ok()) {
+        Some(true) => Ok(()),
+        _ => Err(place.no_right(format!("permission denied for table {}", place.table))),
+    }
+}
+
+/// The same whether or not it lets us work.
+pub(super) fn shape(rows: &[Row], place: &Place) -> Result<(), StoreError> {
     let Some(any) = rows.first() else { return Err(place.no_table()) };
     for (wanted, types, advice) in COLUMNS {
         let named = |row: &&Row| row.try_get::<_, &str>(0).is_ok_and(|name| name == wanted);
@@ -42,9 +51,6 @@ pub(super) fn judge(rows: &[Row], place: &Place) -> Result<(), StoreError> {
     }
     if !any.try_get(2).unwrap_or(false) {
         return Err(place.id_not_unique());
-    }
-    if !any.try_get(3).unwrap_or(false) {
-        return Err(place.no_right(format!("permission denied for table {}", place.table)));
     }
     Ok(())
 }

@@ -75,6 +75,48 @@ pub(super) const CHECK: &str = "SELECT a.attname::text, format_type(a.atttypid, 
 
 pub(super) const CLOCK: &str = "SELECT clock_timestamp()";
 
+/// What decides on durability, with where it was set. As this connection has it, so that what was set for
+/// the role or the database counts.
+pub(super) const SEEN_SETTINGS: &str = "SELECT name, setting, source FROM pg_settings WHERE name IN (\
+    'server_version', 'server_version_num', 'synchronous_commit', 'fsync', 'full_page_writes', \
+    'autovacuum', 'track_counts', 'synchronous_standby_names', 'default_transaction_read_only', \
+    'max_connections')";
+
+/// What anybody may know of the server: whether it follows another one, who we are, how many follow it
+/// and how many are connected.
+pub(super) const SEEN_SERVER: &str = "SELECT pg_is_in_recovery(), current_user::text, \
+    (SELECT count(*) FROM pg_stat_replication), \
+    (SELECT coalesce(sum(numbackends), 0)::bigint FROM pg_stat_database)";
+
+/// The four rights, whether rows are hidden from us, how the table is kept, and its autovacuum.
+pub(super) const SEEN_TABLE: &str = "SELECT has_table_privilege(oid, 'SELECT'), \
+    has_table_privilege(oid, 'INSERT'), has_table_privilege(oid, 'UPDATE'), \
+    has_table_privilege(oid, 'DELETE'), row_security_active(oid), relpersistence = 'u', \
+    coalesce((SELECT NOT option_value::bool FROM pg_options_to_table(reloptions) \
+        WHERE option_name = 'autovacuum_enabled'), false) \
+    FROM pg_class WHERE oid = to_regclass($1)";
+
+/// Each column with its whole type, its length or precision, and whether only the same bytes are equal.
+pub(super) const SEEN_COLUMNS: &str = "SELECT a.attname::text, format_type(a.atttypid, a.atttypmod), \
+    a.atttypmod, coalesce((to_jsonb(c) ->> 'collisdeterministic')::bool, true) \
+    FROM pg_attribute a LEFT JOIN pg_collation c ON c.oid = a.attcollation \
+    WHERE a.attrelid = to_regclass($1) AND a.attnum > 0 AND NOT a.attisdropped";
+
+/// The columns that begin an index of all rows which is fit for use.
+pub(super) const SEEN_INDEXES: &str = "SELECT DISTINCT a.attname::text FROM pg_index i \
+    JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0] \
+    WHERE i.indrelid = to_regclass($1) AND i.indisvalid AND i.indisready AND i.indpred IS NULL";
+
+/// A row's whole life, undone. The key is no session's and no other connection's.
+const TRY_OUT: &str = "BEGIN; \
+    INSERT INTO @table (id, user_id, data, created_at, expires_at, updated_at) \
+    VALUES ('sessile-doctor-' || pg_backend_pid(), NULL, '{}', localtimestamp, localtimestamp, \
+    localtimestamp); \
+    UPDATE @table SET data = '{\"sessile\": \"doctor\"}', user_id = 'sessile', updated_at = localtimestamp \
+    WHERE id = 'sessile-doctor-' || pg_backend_pid(); \
+    DELETE FROM @table WHERE id = 'sessile-doctor-' || pg_backend_pid(); \
+    ROLLBACK";
+
 /// Two processes that make the table at once would each find it missing: the second waits. The number
 /// is any, and always the same.
 pub(super) const INIT_LOCK: &str = "SELECT pg_advisory_xact_lock(8317413702)";
@@ -139,6 +181,7 @@ pub(super) struct Sql {
     pub(super) delete_user: String,
     pub(super) purge: String,
     pub(super) stats: String,
+    pub(super) try_out: String,
     /// The table and its indexes.
     pub(super) create: [String; 3],
 }
@@ -162,6 +205,7 @@ impl Sql {
             delete_user: on(DELETE_USER),
             purge: on(PURGE),
             stats: on(STATS),
+            try_out: on(TRY_OUT),
             create: [on(CREATE_TABLE), index("user_id"), index("expires_at")],
             table,
         }

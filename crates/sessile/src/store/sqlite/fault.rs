@@ -75,10 +75,7 @@ impl Place {
     pub(super) fn no_table(&self) -> StoreError {
         StoreError::Schema {
             problem: format!("no table {:?} in {}", self.table, self.shown()),
-            remedy: match self.url() {
-                Some(url) => format!("run `sessile init --store {url}`, or call `init()`"),
-                None => "call `init()`".to_owned(),
-            },
+            remedy: self.init(),
         }
     }
 
@@ -117,6 +114,14 @@ impl Place {
         match &self.file {
             Some(file) => file.display().to_string(),
             None => "the memory database".to_owned(),
+        }
+    }
+
+    /// What makes the table and the indexes that are missing.
+    pub(super) fn init(&self) -> String {
+        match self.url() {
+            Some(url) => format!("run `sessile init --store {url}`, or call `init()`"),
+            None => "call `init()`".to_owned(),
         }
     }
 

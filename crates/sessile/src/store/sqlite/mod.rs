@@ -2,7 +2,7 @@
 //!
 //! Statements: `load` and `apply` 1; `load_many` 1 per 256 ids; `apply_many` 1 per write and BEGIN and
 //! COMMIT around all that waits at the time; `list`, `delete_user`, `stats` and `check` 1; `purge` 1 per
-//! chunk; `init` 3 in a transaction.
+//! chunk; `init` 3 in a transaction; `examine` about 20.
 //!
 //! Reads by id happen inline on a few read connections, all writes on one thread, in grouped
 //! transactions, the file in write-ahead logging. A process that holds the write lock (lback holds it
@@ -15,6 +15,7 @@
 //! live again.
 
 mod apply;
+mod examine;
 mod fault;
 mod options;
 mod reader;
@@ -35,10 +36,10 @@ use rusqlite::Connection;
 
 use super::purge::{Chunk, Chunks};
 use super::{
-    ListPage, ListQuery, Loaded, MalformedRow, Outcome, PurgeBatch, PurgeLimits, SessionStore, StoreError,
-    StoreStats, Write,
+    Finding, ListPage, ListQuery, Loaded, MalformedRow, Outcome, PurgeBatch, PurgeLimits, SessionStore,
+    StoreError, StoreStats, Write,
 };
-use crate::record::{SessionId, SessionRecord, Timestamp, UserId};
+use crate::record::{Clock, SessionId, SessionRecord, Timestamp, UserId};
 
 pub use options::{SqliteOptions, Synchronous};
 pub use reader::ReadMode;
@@ -270,6 +271,19 @@ impl SessionStore for SqliteStore {
     async fn check(&self) -> Result<(), StoreError> {
         let (sql, place) = (self.sql(), Arc::clone(&self.0.place));
         self.0.readers.long("check", move |connection| schema::check(connection, &sql, &place)).await?
+    }
+
+    /// Reads the whole file, for ten seconds at most, and holds the write lock for some milliseconds. The
+    /// journal is always in write-ahead logging by then, for opening saw to that:
+    /// [`SqliteOptions::examine`] sees it as it was.
+    async fn examine(&self, clock: &dyn Clock) -> Result<Vec<Finding>, StoreError> {
+        let (sql, place, now) = (self.sql(), Arc::clone(&self.0.place), clock.now());
+        let look = move |connection: &Connection| Ok(examine::look(connection, &sql, &place));
+        let seen = self.0.readers.long("examine", look).await?;
+        let (sql, place) = (self.sql(), Arc::clone(&self.0.place));
+        let try_out =
+            move |connection: &Connection| Ok(examine::try_out(connection, &sql, &place, now, seen));
+        self.0.writer.run("examine", try_out).await
     }
 }
 

@@ -11,10 +11,11 @@ use rusqlite::{Connection, OpenFlags};
 use super::SqliteStore;
 use super::fault::{Place, backend, unavailable};
 use super::reader::{ReadMode, Readers, off_the_worker};
-use super::schema;
 use super::sql::{self, Sql};
 use super::writer::Writer;
-use crate::store::StoreError;
+use super::{examine, schema};
+use crate::record::{Clock, Timestamp};
+use crate::store::{Finding, StoreError};
 
 /// The pages that all read connections together keep, at most. SQLite's own 2 MiB hold some 1,500 sessions
 /// of 1 KiB; beyond those a read spends a quarter of its time fetching pages. Mapping the file instead was as
@@ -149,6 +150,44 @@ impl SqliteOptions {
         .await
     }
 
+    /// Looks at the database at this path as [`examine`](crate::store::SessionStore::examine) does, and
+    /// leaves also its journal as it is: opening switches that to write-ahead logging. A missing file is
+    /// not made.
+    ///
+    /// # Errors
+    /// If there is no such file or no right to read it, or if the table's name cannot be one.
+    pub async fn examine(
+        self,
+        path: impl AsRef<Path>,
+        clock: &dyn Clock,
+    ) -> Result<Vec<Finding>, StoreError> {
+        let (path, now) = (path.as_ref().to_owned(), clock.now());
+        off_the_worker(move || self.examine_file(&path, now)).await
+    }
+
+    fn examine_file(&self, path: &Path, now: Timestamp) -> Result<Vec<Finding>, StoreError> {
+        let place = self.place(Some(path.to_owned()))?;
+        let action = format!("open {:?}", path.display().to_string());
+        inspect(path).map_err(|problem| backend(&format!("{action}: {problem}"), problem))?;
+        if !path.exists() {
+            return Err(place.no_file());
+        }
+        let sql = Sql::new(&self.table);
+        let connection = connect(path, false)
+            .and_then(|it| it.busy_timeout(self.busy_timeout).map(|()| it))
+            .and_then(|it| prepared(it, &[self.pragma()]))
+            .map_err(|error| place.error(&action, error))?;
+        let seen = examine::look(&connection, &sql, &place);
+        Ok(examine::try_out(&connection, &sql, &place, now, seen))
+    }
+
+    fn pragma(&self) -> &'static str {
+        match self.synchronous {
+            Synchronous::Full => "PRAGMA synchronous = FULL",
+            Synchronous::Normal => "PRAGMA synchronous = NORMAL",
+        }
+    }
+
     fn open_file(self, path: PathBuf) -> Result<SqliteStore, StoreError> {
         let place = self.place(Some(path.clone()))?;
         let action = format!("open {:?}", path.display().to_string());
@@ -173,11 +212,7 @@ impl SqliteOptions {
             );
             return Err(backend(&format!("{action}: {problem}"), problem));
         }
-        let synchronous = match self.synchronous {
-            Synchronous::Full => "PRAGMA synchronous = FULL",
-            Synchronous::Normal => "PRAGMA synchronous = NORMAL",
-        };
-        let writer = prepared(writer, &[synchronous]).map_err(failed)?;
+        let writer = prepared(writer, &[self.pragma()]).map_err(failed)?;
         let cache = (READ_CACHE_KIB / self.readers).max(LEAST_CACHE_KIB);
         let cache = format!("PRAGMA cache_size = -{cache}");
         let reader = || {

@@ -6,7 +6,7 @@
 //! an expiry reads it the way [`Timestamp::parse`] does.
 
 use rusqlite::functions::{Context, FunctionFlags};
-use rusqlite::types::ValueRef;
+use rusqlite::types::{FromSql, ValueRef};
 use rusqlite::{CachedStatement, Connection};
 
 use crate::record::Timestamp;
@@ -50,6 +50,22 @@ const STATS: &str = "SELECT count(*) FILTER (WHERE expiry > ?1), \
 
 const COLUMNS: &str = "SELECT name FROM pragma_table_info(?1)";
 
+/// Each column with its declared type.
+pub(super) const TYPES: &str = "SELECT name, type FROM pragma_table_info(?1)";
+
+/// The columns that begin an index of all rows.
+pub(super) const INDEXED: &str = "SELECT k.name FROM pragma_index_list(?1) AS i \
+    JOIN pragma_index_info(i.name) AS k WHERE k.seqno = 0 AND k.name IS NOT NULL AND NOT i.partial";
+
+/// Whether the row's columns are taken for these other texts.
+const TAKEN_FOR: &str = "SELECT id = ?2, user_id = ?3, data IS ?4 FROM @table WHERE id = ?1";
+
+pub(super) const VERSION: &str = "SELECT sqlite_version()";
+pub(super) const SCHEMA_VERSION: &str = "PRAGMA schema_version";
+pub(super) const JOURNAL_MODE: &str = "PRAGMA journal_mode";
+pub(super) const SYNCHRONOUS: &str = "PRAGMA synchronous";
+pub(super) const INTEGRITY: &str = "PRAGMA quick_check(1)";
+
 const CREATE_TABLE: &str = "CREATE TABLE IF NOT EXISTS @table (
   id VARCHAR(36) NOT NULL,
   user_id VARCHAR(36),
@@ -89,6 +105,7 @@ pub(super) struct Sql {
     pub(super) purge: String,
     pub(super) stats: String,
     pub(super) columns: &'static str,
+    pub(super) taken_for: String,
     /// The table and its indexes.
     pub(super) create: [String; 3],
 }
@@ -122,6 +139,7 @@ impl Sql {
             purge: on(PURGE),
             stats: on(STATS),
             columns: COLUMNS,
+            taken_for: on(TAKEN_FOR),
             create: [on(CREATE_TABLE), index("user_id"), index("expires_at")],
             table,
         }
@@ -179,6 +197,11 @@ fn quoted(name: &str) -> String {
 pub(super) fn prepare<'c>(connection: &'c Connection, sql: &str) -> rusqlite::Result<CachedStatement<'c>> {
     log(connection, sql);
     connection.prepare_cached(sql)
+}
+
+/// The one value that a statement without values gives.
+pub(super) fn value<T: FromSql>(connection: &Connection, sql: &str) -> rusqlite::Result<T> {
+    prepare(connection, sql)?.query_row((), |row| row.get(0))
 }
 
 /// Runs a statement that has no values.
