@@ -24,7 +24,7 @@ pub enum Backend {
     Postgres,
     /// One server.
     MariaDb,
-    /// One server.
+    /// One server, which acknowledges what is on its disk.
     Redis,
     /// Three primaries, each with a replica.
     RedisCluster,
@@ -65,7 +65,9 @@ impl Backend {
             Backend::Sqlite => Held::Folder(tempfile::tempdir()?),
             Backend::Postgres => Held::Postgres(Postgres::start()?),
             Backend::MariaDb => Held::MariaDb(MariaDb::start()?),
-            Backend::Redis => Held::Redis(Redis::start()?),
+            Backend::Redis => {
+                Held::Redis(Redis::start_with(&[("appendonly", "yes"), ("appendfsync", "always")])?)
+            }
             Backend::RedisCluster => Held::RedisCluster(RedisCluster::start()?),
         };
         Ok(Place { held, stores: AtomicU32::new(0) })
@@ -137,6 +139,22 @@ impl Place {
             Held::Redis(server) => of_redis(server),
             Held::RedisCluster(cluster) => of_redis(&cluster.nodes()[0]),
         }
+    }
+
+    /// Removes all rows of this table, as no store does: by a flush, by TRUNCATE.
+    ///
+    /// # Errors
+    /// When the server does not, and where there is none.
+    pub fn empty(&self, table: &str) -> Outcome<()> {
+        match &self.held {
+            Held::Postgres(server) => server.query(&format!("TRUNCATE {table}"))?,
+            Held::MariaDb(server) => server.query(&format!("TRUNCATE {table}"))?,
+            Held::Redis(server) => server.command(&["FLUSHALL"])?,
+            Held::Memory | Held::Folder(_) | Held::RedisCluster(_) => {
+                return Err("no server of its own".into());
+            }
+        };
+        Ok(())
     }
 
     /// The one server, where there is one.
