@@ -105,6 +105,9 @@ def step(request, operation, *arguments):
     if operation == "set":
         key, value = arguments
         session[key] = json.loads(value)
+    elif operation == "append":
+        key, value = arguments
+        session[key].append(json.loads(value))
     elif operation == "remove":
         del session[arguments[0]]
     elif operation == "flash":

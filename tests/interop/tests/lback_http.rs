@@ -11,6 +11,8 @@ mod application;
 mod browser;
 #[path = "lback_http/crowds.rs"]
 mod crowds;
+#[path = "lback_http/defects.rs"]
+mod defects;
 #[path = "lback_http/limits.rs"]
 mod limits;
 #[path = "lback_http/renewal.rs"]

@@ -6,6 +6,8 @@
 
 #[path = "lback_sqlite/broken.rs"]
 mod broken;
+#[path = "lback_sqlite/defects.rs"]
+mod defects;
 #[path = "lback_sqlite/lifetimes.rs"]
 mod lifetimes;
 #[path = "lback_sqlite/merging.rs"]
