@@ -12,6 +12,8 @@ pub enum Database {
     Sqlite(PathBuf),
     /// A PostgreSQL server's URL, and the schema in which the table is.
     Postgres(Url, String),
+    /// A MariaDB or MySQL server's URL, and the database in which the table is.
+    MariaDb(Url, String),
 }
 
 impl Database {
@@ -31,6 +33,11 @@ impl Database {
                 url.query_pairs_mut().append_pair("schema", schema);
                 url.into()
             }
+            Database::MariaDb(server, database) => {
+                let mut url = server.clone();
+                url.set_path(database);
+                url.into()
+            }
         }
     }
 
@@ -44,13 +51,14 @@ impl Database {
                 set("DATABASE_URL", format!("sqlite:///{}", file.display()));
             }
             Database::Postgres(server, schema) => {
-                set("DB_ENGINE", "postgresql".to_owned());
-                set("DB_HOST", server.host_str().unwrap_or_default().to_owned());
-                set("DB_PORT", server.port().unwrap_or(5432).to_string());
-                set("DB_USER", server.username().to_owned());
+                place(&mut set, "postgresql", server, 5432);
                 set("DB_NAME", server.path().trim_start_matches('/').to_owned());
                 // Read by PostgreSQL's own library, underneath the driver.
                 set("PGOPTIONS", format!("-c search_path={schema}"));
+            }
+            Database::MariaDb(server, database) => {
+                place(&mut set, "mysql", server, 3306);
+                set("DB_NAME", database.clone());
             }
         }
         variables
@@ -59,7 +67,14 @@ impl Database {
     pub(crate) fn password(&self) -> Option<&str> {
         match self {
             Database::Sqlite(_) => None,
-            Database::Postgres(server, _) => server.password(),
+            Database::Postgres(server, _) | Database::MariaDb(server, _) => server.password(),
         }
     }
+}
+
+fn place(set: &mut impl FnMut(&str, String), engine: &str, server: &Url, port: u16) {
+    set("DB_ENGINE", engine.to_owned());
+    set("DB_HOST", server.host_str().unwrap_or_default().to_owned());
+    set("DB_PORT", server.port().unwrap_or(port).to_string());
+    set("DB_USER", server.username().to_owned());
 }

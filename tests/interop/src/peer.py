@@ -48,6 +48,11 @@ urls = types.ModuleType("peer_urls")
 urls.urlpatterns = []
 sys.modules["peer_urls"] = urls
 
+import pymysql
+
+# `mysql://`, the package's own form, asks for another driver.
+pymysql.install_as_MySQLdb()
+
 import application
 import lback.auth.session_auth
 import lback.middlewares.session_middleware

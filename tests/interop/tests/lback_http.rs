@@ -37,6 +37,12 @@ macro_rules! on_every_database {
                 super::$test(&mut $crate::stage::Stage::on_postgres().await).await;
             })*
         }
+        mod mariadb {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $test() {
+                super::$test(&mut $crate::stage::Stage::on_mariadb().await).await;
+            })*
+        }
     };
 }
 pub(crate) use on_every_database;

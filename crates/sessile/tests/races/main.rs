@@ -14,6 +14,8 @@ mod stories;
 mod support;
 mod worker;
 
+#[path = "../support/mysql.rs"]
+mod mysql_server;
 #[path = "../support/postgres.rs"]
 mod postgres_server;
 #[path = "../support/redis.rs"]
@@ -32,6 +34,14 @@ fn on_postgres() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let schema = runtime.block_on(postgres_server::Schema::new());
     stage::race("PostgreSQL", &schema.url());
+}
+
+/// [R12] One database.
+#[test]
+fn on_mariadb() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let database = runtime.block_on(mysql_server::Database::new());
+    stage::race("MariaDB", &database.url());
 }
 
 /// [R12] One server.

@@ -10,7 +10,7 @@ use sessile::record::{Clock, ManualClock, Timestamp};
 use sessile::store::{SessionStore, StoreUrl};
 use sessile::{Policy, SessionId, SessionRecord, Sessions};
 use sessile_interop::{Database, Peer};
-use sessile_test_servers::{POSTGRES, shared_url};
+use sessile_test_servers::{MYSQL, POSTGRES, shared_url};
 
 use crate::application;
 use crate::browser::Browser;
@@ -47,13 +47,29 @@ impl Stage {
 
     /// The same in a schema of its own.
     pub(crate) async fn on_postgres() -> Stage {
-        let folder = tempfile::tempdir().unwrap();
         let server: url::Url = shared_url(POSTGRES).unwrap().parse().unwrap();
-        let schema = unique_name();
-        let mut keeper = Peer::start(folder.path(), &Database::Postgres(server.clone(), "public".to_owned()));
-        keeper.ask(json!(["sql", format!("CREATE SCHEMA {schema}")]));
-        let drop = format!("DROP SCHEMA {schema} CASCADE");
-        Stage::with(folder, &Database::Postgres(server, schema), Some((keeper, drop))).await
+        let public = Database::Postgres(server.clone(), "public".to_owned());
+        let (schema, make) = (unique_name(), "CREATE SCHEMA");
+        Stage::in_place(&public, &Database::Postgres(server, schema.clone()), make, &schema).await
+    }
+
+    /// The same in a database of its own.
+    pub(crate) async fn on_mariadb() -> Stage {
+        let server: url::Url = shared_url(MYSQL).unwrap().parse().unwrap();
+        let shared = Database::MariaDb(server.clone(), server.path().trim_start_matches('/').to_owned());
+        let (name, make) = (unique_name(), "CREATE DATABASE");
+        Stage::in_place(&shared, &Database::MariaDb(server, name.clone()), make, &name).await
+    }
+
+    async fn in_place(shared: &Database, own: &Database, make: &str, name: &str) -> Stage {
+        let folder = tempfile::tempdir().unwrap();
+        let mut keeper = Peer::start(folder.path(), shared);
+        keeper.ask(json!(["sql", format!("{make} {name}")]));
+        let drop = match own {
+            Database::MariaDb(..) => format!("DROP DATABASE {name}"),
+            _ => format!("DROP SCHEMA {name} CASCADE"),
+        };
+        Stage::with(folder, own, Some((keeper, drop))).await
     }
 
     async fn with(folder: tempfile::TempDir, database: &Database, keeper: Option<(Peer, String)>) -> Stage {
