@@ -157,6 +157,27 @@ impl Place {
         Ok(())
     }
 
+    /// How many statements on tables of ours, BEGIN and COMMIT the SQL server has executed so far; `None` where
+    /// it is no SQL server.
+    ///
+    /// # Errors
+    /// When the server does not answer.
+    pub fn statements(&self) -> Outcome<Option<u64>> {
+        let told = match &self.held {
+            Held::Postgres(server) => server.query(
+                "SELECT coalesce(sum(calls), 0) FROM pg_stat_statements \
+                 WHERE query ~ 'sessions_[0-9]' OR query IN ('BEGIN', 'COMMIT')",
+            )?,
+            // All that the store sends in its requests is prepared.
+            Held::MariaDb(server) => {
+                let asked = "information_schema.global_status WHERE variable_name = 'COM_STMT_EXECUTE'";
+                server.query(&format!("SELECT variable_value FROM {asked}"))?
+            }
+            _ => return Ok(None),
+        };
+        Ok(Some(told.trim().parse()?))
+    }
+
     /// The one server, where there is one.
     pub fn server(&self) -> Option<&Server> {
         match &self.held {

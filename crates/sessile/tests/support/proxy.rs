@@ -26,6 +26,7 @@ pub struct Proxy {
     pub address: SocketAddr,
     way: Arc<watch::Sender<Way>>,
     accepted: Arc<AtomicUsize>,
+    round_trips: Arc<AtomicUsize>,
 }
 
 impl Proxy {
@@ -35,20 +36,27 @@ impl Proxy {
         let address = listener.local_addr().unwrap();
         let way = Arc::new(watch::channel(Way::Open).0);
         let accepted = Arc::new(AtomicUsize::new(0));
+        let round_trips = Arc::new(AtomicUsize::new(0));
         let (told, counted) = (Arc::downgrade(&way), Arc::clone(&accepted));
+        let turns = Arc::clone(&round_trips);
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 counted.fetch_add(1, Ordering::SeqCst);
                 let Some(way) = told.upgrade() else { return };
-                tokio::spawn(forward(client, server, way.subscribe()));
+                tokio::spawn(forward(client, server, way.subscribe(), Arc::clone(&turns)));
             }
         });
-        Proxy { address, way, accepted }
+        Proxy { address, way, accepted, round_trips }
     }
 
     /// Connections that were asked for.
     pub fn accepted(&self) -> usize {
         self.accepted.load(Ordering::SeqCst)
+    }
+
+    /// How often a connection sent something after it had been answered, since the last call.
+    pub fn round_trips(&self) -> usize {
+        self.round_trips.swap(0, Ordering::SeqCst)
     }
 
     /// Breaks all connections; new ones pass.
@@ -78,7 +86,13 @@ impl Proxy {
     }
 }
 
-async fn forward(mut client: TcpStream, server: SocketAddr, mut way: watch::Receiver<Way>) {
+async fn forward(
+    mut client: TcpStream,
+    server: SocketAddr,
+    mut way: watch::Receiver<Way>,
+    round_trips: Arc<AtomicUsize>,
+) {
+    let mut asked = false;
     if *way.borrow_and_update() == Way::Closed {
         return;
     }
@@ -98,12 +112,20 @@ async fn forward(mut client: TcpStream, server: SocketAddr, mut way: watch::Rece
             }
             read = client.read(&mut up), if now != Way::Stalled => match read {
                 Ok(0) | Err(_) => return,
-                Ok(bytes) => if server.write_all(&up[..bytes]).await.is_err() { return },
+                Ok(bytes) => {
+                    if !std::mem::replace(&mut asked, true) {
+                        round_trips.fetch_add(1, Ordering::SeqCst);
+                    }
+                    if server.write_all(&up[..bytes]).await.is_err() { return }
+                }
             },
             read = server.read(&mut down), if now != Way::Stalled => match read {
                 Ok(0) | Err(_) => return,
                 Ok(_) if now == Way::Mute => return,
-                Ok(bytes) => if client.write_all(&down[..bytes]).await.is_err() { return },
+                Ok(bytes) => {
+                    asked = false;
+                    if client.write_all(&down[..bytes]).await.is_err() { return }
+                }
             },
         }
     }

@@ -26,7 +26,7 @@ type Break = fn(&Proxy);
 
 #[derive(Clone)]
 pub(crate) struct Stage {
-    place: Arc<Place>,
+    pub(crate) place: Arc<Place>,
     pub(crate) proxy: Arc<Proxy>,
     /// Another way to the same rows, which never fails.
     direct: Arc<dyn SessionStore>,
