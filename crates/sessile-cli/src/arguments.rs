@@ -14,7 +14,7 @@ use sessile::store::StoreUrl;
 use sessile::{Policy, SessionData, SessionId, SessionToken, UserId};
 
 use crate::commands::{
-    copy, create, doctor, init, list, policy, purge, revoke, set, show, stats, touch, unset,
+    copy, create, doctor, init, list, policy, purge, revoke, set, show, stats, touch, unset, verify,
 };
 use crate::demo::DemoArgs;
 use crate::error::{self, chain};
@@ -55,6 +55,7 @@ pub(crate) enum Command {
     Copy(copy::Copy),
     Stats(stats::Stats),
     Doctor(doctor::Doctor),
+    Verify(verify::Verify),
     Policy(policy::Show),
 }
 

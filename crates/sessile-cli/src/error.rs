@@ -45,6 +45,8 @@ pub(crate) enum Error {
     /// Said after all that was found.
     #[error("{wrong} {} wrong with {store}", if *.wrong == 1 { "thing is" } else { "things are" })]
     Wrong { wrong: usize, store: String },
+    #[error("{unsound} of {read} rows {} not as {} should be", if *.unsound == 1 { "is" } else { "are" }, if *.unsound == 1 { "it" } else { "they" })]
+    Unsound { unsound: usize, read: usize },
     #[error("cannot write to standard output")]
     Output(#[from] io::Error),
     #[error("the program cannot start")]

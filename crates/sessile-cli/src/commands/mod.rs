@@ -15,6 +15,7 @@ pub(crate) mod show;
 pub(crate) mod stats;
 pub(crate) mod touch;
 pub(crate) mod unset;
+pub(crate) mod verify;
 
 use std::time::Duration;
 
@@ -46,6 +47,7 @@ pub(crate) async fn run(command: Command) -> Result<(), Error> {
         Command::Copy(command) => command.run().await,
         Command::Stats(command) => command.run().await,
         Command::Doctor(command) => command.run().await,
+        Command::Verify(command) => command.run().await,
         Command::Policy(command) => command.run(),
     }
 }

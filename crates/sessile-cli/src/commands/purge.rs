@@ -1,15 +1,11 @@
 //! `sessile purge`: removes what has expired.
 
-use std::io::{self, IsTerminal as _};
-
 use clap::Args;
-use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
-use sessile::Sessions;
 
 use crate::arguments::TableArgs;
 use crate::error::Error;
-use crate::output::json;
+use crate::output::{json, progress};
 
 /// Remove expired sessions, in small batches beside a running service
 #[derive(Debug, Args)]
@@ -29,7 +25,7 @@ struct Purged {
 impl Purge {
     pub(crate) async fn run(self) -> Result<(), Error> {
         let (sessions, output) = self.at.open().await?;
-        let bar = bar(&sessions).await?;
+        let bar = progress::bar("purging", async { sessions.stats().await.map(|it| it.expired) }).await?;
         let report = sessions.purge(|report| bar.set_position(report.removed)).await;
         bar.finish_and_clear();
         let report = report?;
@@ -38,17 +34,4 @@ impl Purge {
         Ok(output
             .either(|| json::text(&purged), || format!("removed {} expired {sessions}\n", report.removed))?)
     }
-}
-
-/// On a terminal only: counting what is to go reads the whole table.
-async fn bar(sessions: &Sessions) -> Result<ProgressBar, Error> {
-    if !io::stderr().is_terminal() {
-        return Ok(ProgressBar::hidden());
-    }
-    let bar = ProgressBar::new(sessions.stats().await?.expired);
-    // The template is a constant; were it wrong, the bar would look as indicatif's own.
-    if let Ok(style) = ProgressStyle::with_template("purging {bar:30} {human_pos}/{human_len}, {eta} left") {
-        bar.set_style(style);
-    }
-    Ok(bar)
 }

@@ -4,6 +4,7 @@
 //! a terminal before [`plain`] has taken out what a terminal would obey.
 
 pub(crate) mod json;
+pub(crate) mod progress;
 pub(crate) mod table;
 pub(crate) mod time;
 

@@ -2,9 +2,9 @@
 
 use crate::support::Place;
 
-const COMMANDS: [&str; 13] = [
+const COMMANDS: [&str; 14] = [
     "init", "create", "show", "set", "unset", "touch", "list", "revoke", "purge", "copy", "stats", "doctor",
-    "policy",
+    "verify", "policy",
 ];
 
 #[test]

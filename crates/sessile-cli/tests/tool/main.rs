@@ -13,3 +13,4 @@ mod postgres;
 mod sessions;
 mod store;
 mod support;
+mod verify;

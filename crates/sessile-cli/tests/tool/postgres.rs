@@ -266,3 +266,28 @@ fn the_sql_of_init_is_what_psql_executes() {
         assert_eq!(tenant.sql("SELECT count(*) FROM pg_indexes WHERE schemaname = '@'"), "3");
     }
 }
+
+/// [R08] As on SQLite: each row that is none, and no other.
+#[test]
+fn verify_reads_every_row() {
+    let tenant = Tenant::with_table();
+    tenant.sql(
+        "INSERT INTO @.sessions (id, data, created_at, expires_at) VALUES \
+         ('00000000-0000-4000-8000-000000000001', '{}', now(), now()), \
+         ('00000000-0000-4000-8000-000000000002', '{\"secret', now(), now()), \
+         ('00000000-0000-4000-8000-000000000003', NULL, NULL, 'infinity'), \
+         ('secret no more', '{}', now(), now()), \
+         ('00000000-0000-4000-8000-000000000005', '{}', '12000-01-01', now())",
+    );
+    let ran = tenant.place.run(["verify", "--store", &tenant.role_url()]);
+    assert_eq!((ran.code, &*ran.err), (1, "error: 4 of 5 rows are not as they should be\n"));
+    assert!(!ran.out.contains("{\"secret"), "{ran:?}");
+    for said in [
+        "0002  session data is not JSON",
+        "0003  created_at is NULL",
+        "secret no more  id is another text",
+        "0005  created_at is out of range",
+    ] {
+        assert!(ran.out.contains(said), "{said}: {ran:?}");
+    }
+}

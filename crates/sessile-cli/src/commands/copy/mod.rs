@@ -10,19 +10,17 @@ mod source;
 mod summary;
 mod transfer;
 
-use std::io::{self, IsTerminal as _};
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
-use indicatif::{ProgressBar, ProgressStyle};
 use sessile::record::{Clock as _, SystemClock, Timestamp};
 use sessile::store::{SessionStore, StoreError, StoreUrl};
 
 use super::in_time;
 use crate::arguments::{OutputArgs, by};
 use crate::error::Error;
-use crate::output::{Output, remark};
+use crate::output::{Output, progress, remark};
 use journal::Journal;
 use source::Source;
 use summary::Summary;
@@ -96,7 +94,8 @@ impl Copy {
         let journal = Journal::open(&self.journal, &from, &to, self.dry_run)?;
         let target = if self.dry_run { self.as_it_is().await? } else { Some(self.made().await?) };
         let now = earlier_clock(&*source).await?;
-        let bar = bar(&*source, now).await?;
+        let live = async { in_time(&*source, source.stats(now)).await?.map(|stats| stats.live) };
+        let bar = progress::bar("copying", live).await?;
         let transfer = Transfer::new(target, journal, self.prefer, self.dry_run, now, bar);
         let summary = transfer.run(Source::new(source, now)).await?;
         summary.print(output, &Summary::place(&from, &to, self.dry_run))?;
@@ -139,17 +138,4 @@ impl Copy {
 async fn earlier_clock(source: &dyn SessionStore) -> Result<Timestamp, Error> {
     let ours = SystemClock.now();
     Ok(in_time(source, source.clock()).await??.map_or(ours, |theirs| ours.min(theirs)))
-}
-
-/// On a terminal only: counting what is to come reads the whole table.
-async fn bar(source: &dyn SessionStore, now: Timestamp) -> Result<ProgressBar, Error> {
-    if !io::stderr().is_terminal() {
-        return Ok(ProgressBar::hidden());
-    }
-    let bar = ProgressBar::new(in_time(source, source.stats(now)).await??.live);
-    // The template is a constant; were it wrong, the bar would look as indicatif's own.
-    if let Ok(style) = ProgressStyle::with_template("copying {bar:30} {human_pos}/{human_len}, {eta} left") {
-        bar.set_style(style);
-    }
-    Ok(bar)
 }
