@@ -47,6 +47,8 @@ pub(crate) enum Error {
     Wrong { wrong: usize, store: String },
     #[error("{unsound} of {read} rows {} not as {} should be", if *.unsound == 1 { "is" } else { "are" }, if *.unsound == 1 { "it" } else { "they" })]
     Unsound { unsound: usize, read: usize },
+    #[error("the table to copy from cannot be read")]
+    Foreign(#[source] Box<dyn StdError + Send + Sync>),
     #[error("cannot write to standard output")]
     Output(#[from] io::Error),
     #[error("the program cannot start")]

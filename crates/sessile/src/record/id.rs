@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use sha2::{Digest, Sha256};
+
 use super::random::{Random, RandomError};
 
 /// The row's primary key: a UUID, written as 36 lower-case characters.
@@ -30,6 +32,16 @@ impl SessionId {
         let mut bytes = [0; 16];
         random.fill(&mut bytes)?;
         Ok(SessionId::with_version(bytes, 4))
+    }
+
+    /// The id of the session that a secret names: the first half of the secret's SHA-256 as a UUID of
+    /// version 8. For a [`SessionToken`](super::SessionToken) the secret is its text. Sessions of
+    /// another framework that keep their cookie get their id in the same way.
+    pub fn of_secret(secret: &[u8]) -> SessionId {
+        let digest: [u8; 32] = Sha256::digest(secret).into();
+        let mut bytes = [0; 16];
+        bytes.copy_from_slice(&digest[..16]);
+        SessionId::with_version(bytes, 8)
     }
 
     /// A UUID of the given version in RFC 9562's variant, made of these bytes.

@@ -4,7 +4,6 @@ use std::fmt;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use sha2::{Digest, Sha256};
 use zeroize::Zeroize;
 
 use super::id::SessionId;
@@ -62,10 +61,7 @@ impl SessionToken {
 
     /// The primary key of the session this token names.
     pub fn id(&self) -> SessionId {
-        let digest: [u8; 32] = Sha256::digest(self.0).into();
-        let mut bytes = [0; 16];
-        bytes.copy_from_slice(&digest[..16]);
-        SessionId::with_version(bytes, 8)
+        SessionId::of_secret(&self.0)
     }
 
     /// The secret itself, for the cookie. Whoever has it is the user: do not log it.

@@ -44,11 +44,27 @@ pub(super) fn storable(record: SessionRecord) -> Result<SessionRecord, String> {
     }))
 }
 
-/// Decides about `source`, of which `there` is what the target has; `known`: an earlier run saw it there.
+/// A foreign row, which does not say when it was made and changed: as the row that was made of it before, or as
+/// one that is made now.
+pub(super) fn dated(source: &SessionRecord, there: Option<&SessionRecord>, now: Timestamp) -> SessionRecord {
+    let made = there.map_or(Some(now), SessionRecord::created_at);
+    SessionRecord::from_columns(Columns {
+        id: source.id(),
+        user_id: source.user_id().cloned(),
+        data: source.stored_data().clone(),
+        created_at: made,
+        expires_at: source.expires_at(),
+        updated_at: made,
+    })
+}
+
+/// Decides about `source`, of which `there` is what the target has. `known`: an earlier run saw it there;
+/// `is_dated`: the source says itself when it was changed.
 pub(super) fn judge(
     source: &SessionRecord,
     there: Option<&SessionRecord>,
     known: bool,
+    is_dated: bool,
     prefer: Prefer,
     now: Timestamp,
 ) -> Verdict {
@@ -61,7 +77,9 @@ pub(super) fn judge(
     let gives_way = match prefer {
         Prefer::From => true,
         Prefer::To => false,
-        Prefer::Newer => is_newer(source, there),
+        Prefer::Newer if is_dated => is_newer(source, there),
+        // Nobody has used it there since it was copied.
+        Prefer::Newer => there.updated_at() == there.created_at(),
     };
     if gives_way { replacement(source, there, now) } else { Verdict::Stays }
 }

@@ -9,8 +9,8 @@ use sessile::store::{Loaded, Outcome, SessionStore, StoreError, Write};
 
 use super::Prefer;
 use super::journal::Journal;
-use super::judge::{Verdict, is_as_good, is_copy, is_newer, judge, storable};
-use super::source::{PAGE, Page, Source};
+use super::judge::{Verdict, dated, is_as_good, is_copy, is_newer, judge, storable};
+use super::source::{PAGE, Page, Source, Unreadable};
 use super::summary::Summary;
 use crate::commands::in_time;
 use crate::error::{Error, chain};
@@ -28,6 +28,8 @@ pub(super) struct Transfer {
     /// Whether there was nothing in the journal at the beginning.
     is_first: bool,
     prefer: Prefer,
+    /// Whether the source says itself when its rows were changed.
+    is_dated: bool,
     now: Timestamp,
     summary: Summary,
     bar: ProgressBar,
@@ -51,11 +53,22 @@ impl Transfer {
         bar: ProgressBar,
     ) -> Transfer {
         let is_first = journal.is_empty();
-        Transfer { target, dry_run, journal, is_first, prefer, now, summary: Summary::default(), bar }
+        Transfer {
+            target,
+            dry_run,
+            journal,
+            is_first,
+            prefer,
+            is_dated: true,
+            now,
+            summary: Summary::default(),
+            bar,
+        }
     }
 
     /// Copies everything.
     pub(super) async fn run(mut self, mut source: Source) -> Result<Summary, Error> {
+        self.is_dated = source.is_dated();
         let mut next = source.page().await?;
         while let Some(page) = next {
             let (taken, read) = tokio::join!(self.take(page), source.page());
@@ -73,11 +86,7 @@ impl Transfer {
 
     async fn take(&mut self, page: Page) -> Result<(), Error> {
         for row in page.unreadable {
-            self.summary.malformed += 1;
-            self.report(
-                self.summary.malformed,
-                &format!("the row {:?} cannot be read: {}", row.id, row.problem),
-            );
+            self.pass_by(&row);
         }
         let mut records = Vec::with_capacity(page.records.len());
         for record in page.records {
@@ -100,6 +109,24 @@ impl Transfer {
         self.make(planned).await
     }
 
+    /// A row that becomes no session here.
+    fn pass_by(&mut self, row: &Unreadable) {
+        if let Ok(id) = row.id.parse() {
+            // Whatever it is, it has not gone.
+            self.journal.see(id);
+        }
+        if row.is_live {
+            self.summary.failed += 1;
+            self.report(self.summary.failed, &format!("session {} was not copied: {}", row.id, row.problem));
+        } else {
+            self.summary.malformed += 1;
+            self.report(
+                self.summary.malformed,
+                &format!("the row {:?} cannot be read: {}", row.id, row.problem),
+            );
+        }
+    }
+
     /// Looks up what the target has, and decides.
     async fn plan(&mut self, records: Vec<SessionRecord>) -> Result<Vec<Planned>, Error> {
         let there = self.load(&records).await?;
@@ -115,7 +142,8 @@ impl Transfer {
                 }
                 Err(error) => return Err(error.into()),
             };
-            match judge(&record, there.as_ref(), known, self.prefer, self.now) {
+            let record = if self.is_dated { record } else { dated(&record, there.as_ref(), self.now) };
+            match judge(&record, there.as_ref(), known, self.is_dated, self.prefer, self.now) {
                 Verdict::Insert => {
                     let writes = vec![Write::Insert(record.clone())];
                     planned.push(Planned { record, writes, is_new: true });

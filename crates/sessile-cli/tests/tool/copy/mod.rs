@@ -1,5 +1,6 @@
 //! `copy`: a switch to another store logs nobody out and brings nobody back.
 
+mod foreign;
 mod foul;
 mod postgres;
 mod twice;

@@ -342,10 +342,7 @@ impl Dialler {
     async fn dial(&self, duty: Duty) -> Result<(Session, Wire), Fault> {
         let limit = self.config.get_connect_timeout().copied().unwrap_or(self.place.timeout);
         let attempt = async {
-            let (client, mut wire) = match &self.tls {
-                None => wired(self.config.connect(NoTls).await),
-                Some(tls) => wired(self.config.connect(tls.clone()).await),
-            }?;
+            let (client, mut wire) = connected(&self.config, self.tls.as_ref()).await?;
             let (names, settings): (Vec<&str>, Vec<String>) = settings(duty).into_iter().unzip();
             let values: [(Parameter<'_>, Type); 2] =
                 [(&names, Type::TEXT_ARRAY), (&settings, Type::TEXT_ARRAY)];
@@ -382,6 +379,28 @@ impl Dialler {
             sql: Arc::clone(sql),
         }
     }
+}
+
+async fn connected(
+    config: &tokio_postgres::Config,
+    tls: Option<&MakeRustlsConnect>,
+) -> Result<(Client, Wire), Fault> {
+    match tls {
+        None => wired(config.connect(NoTls).await),
+        Some(tls) => wired(config.connect(tls.clone()).await),
+    }
+}
+
+/// A connection that is nobody's link; what went wrong, in words.
+pub(super) async fn bare(
+    config: &tokio_postgres::Config,
+    tls: Option<MakeRustlsConnect>,
+) -> Result<(Client, Wire), String> {
+    connected(config, tls.as_ref()).await.map_err(|fault| match fault {
+        Fault::Refused(refusal) => refusal.to_string(),
+        Fault::Cut(why) | Fault::Other(why) | Fault::Away(why) => why,
+        Fault::Slow => "no answer".to_owned(),
+    })
 }
 
 fn wired<S, T>(

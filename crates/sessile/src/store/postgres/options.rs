@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use super::PostgresStore;
 use super::address::Address;
-use super::fault::{Place, backend};
-use super::link::Dialler;
+use super::fault::{Place, backend, unavailable};
+use super::link::{self, Dialler};
 use super::schema;
 use super::sql::{MAX_NAME_BYTES, Sql};
 use super::tls;
@@ -84,6 +84,21 @@ impl PostgresOptions {
     pub async fn connect(self, url: &str) -> Result<PostgresStore, StoreError> {
         let address = Address::parse(url).map_err(|error| backend("read the store URL", error))?;
         self.connect_to(&address).await
+    }
+
+    /// A bare connection to the server that a store URL names, with the store's way of finding passwords
+    /// and of trusting servers: for the tool, which also reads tables that are not ours.
+    #[doc(hidden)]
+    pub async fn client(url: &str) -> Result<tokio_postgres::Client, StoreError> {
+        let address = Address::parse(url).map_err(|error| backend("read the store URL", error))?;
+        let destination = address
+            .complete(|name| std::env::var(name).ok())
+            .map_err(|problem| backend("read the environment", problem))?;
+        let tls = tls::connector(destination.ssl_mode, destination.root_certificate.as_deref())
+            .map_err(|problem| backend("prepare TLS", problem))?;
+        let (client, wire) = link::bare(&destination.config, tls).await.map_err(unavailable)?;
+        tokio::spawn(wire);
+        Ok(client)
     }
 
     pub(in crate::store) async fn connect_to(self, address: &Address) -> Result<PostgresStore, StoreError> {
