@@ -13,11 +13,15 @@ use crate::output::{json, plain, remark};
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   sessile init --store sqlite:sessile.db
-  sessile init --sql > migration.sql")]
+  sessile init --sql > migration.sql
+  sessile init --feed --store postgres://localhost/shop")]
 pub(crate) struct Init {
     /// Print the SQL instead; nothing is opened or made
     #[arg(long, conflicts_with = "json")]
     sql: bool,
+    /// Make also the triggers that tell services with a cache what changes (PostgreSQL)
+    #[arg(long)]
+    feed: bool,
     #[command(flatten)]
     at: TableArgs,
 }
@@ -34,7 +38,13 @@ impl Init {
         let output = self.at.output();
         let url = self.at.url();
         if self.sql {
-            let sql = url.schema();
+            let mut sql = url.schema();
+            if self.feed {
+                sql += &url.feed_schema();
+                if url.feed_schema().is_empty() {
+                    remark(&format!("note: {url} has no feed"));
+                }
+            }
             if sql.is_empty() {
                 remark(&format!("note: {url} needs no table"));
             }
@@ -42,6 +52,9 @@ impl Init {
         }
         let store = url.connect().await?;
         store.init().await?;
+        if self.feed {
+            store.init_feed().await?;
+        }
         store.check().await?;
         let table = url.table();
         output.either(

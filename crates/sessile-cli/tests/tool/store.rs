@@ -23,6 +23,18 @@ fn init_prints_its_sql_without_making_anything() {
 }
 
 #[test]
+fn init_prints_what_the_feed_needs_only_when_asked() {
+    let place = Place::empty();
+    let url = "postgres://localhost:1/shop?table=web sessions";
+    let sql = place.run(["init", "--sql", "--store", url]).done();
+    assert!(sql.contains("\"web sessions\"") && !sql.contains("TRIGGER"), "{sql}");
+    let sql = place.run(["init", "--sql", "--feed", "--store", url]).done();
+    assert!(sql.contains("AFTER UPDATE OR DELETE ON \"web sessions\""), "{sql}");
+    let ran = place.run(["init", "--feed"]);
+    assert!(ran.code == 1 && ran.err.contains("no feed of changes"), "{ran:?}");
+}
+
+#[test]
 fn no_other_command_makes_a_missing_file() {
     let place = Place::empty();
     for arguments in [

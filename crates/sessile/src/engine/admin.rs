@@ -247,7 +247,14 @@ impl Sessions {
     async fn revoke_all(&self, user: &UserId, keep: Option<SessionId>) -> Result<usize, EngineError> {
         self.settle_owners(user).await?;
         let ended: Result<Vec<SessionId>, StoreError> =
-            self.in_time(self.store().delete_user(user, keep)).await?;
+            self.in_time(self.store().delete_user(user, keep)).await.and_then(|answer| answer);
+        if let Some(cache) = &self.inner.cache {
+            match &ended {
+                Ok(ids) => ids.iter().for_each(|id| cache.forget(*id)),
+                // They may have ended, and nobody says which.
+                Err(_) => cache.forget_all(),
+            }
+        }
         let ended = ended?;
         for &id in &ended {
             self.tell(Event::Revoked { id });

@@ -70,7 +70,12 @@ impl Sessions {
             let credential = changes.renames().then(|| self.new_credential()).transpose()?;
             let new_id = credential.as_ref().map(Credential::id);
             let Some((write, data)) = plan::rewrite(&base, changes, new_id, self.policy(), now)? else {
-                return self.renew(base).await;
+                if !base.is_cached {
+                    return self.renew(base).await;
+                }
+                // Nothing to change in what the cache holds: but the row may need it.
+                let newest = self.load(id).await?.ok_or(EngineError::Ended)?;
+                return Box::pin(self.merge(newest, changes)).await;
             };
             let written = written(&write, &base.record);
             if self.apply(write).await? == Outcome::Applied {

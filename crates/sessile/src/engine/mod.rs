@@ -3,12 +3,14 @@
 //! This floor loads, merges, commits, renews and purges. It never sees a cookie or an HTTP request.
 
 mod admin;
+mod cache;
 mod changes;
 mod commit;
 mod credential;
 mod ending;
 mod error;
 mod event;
+mod flight;
 mod meta;
 mod owner;
 mod plan;
@@ -25,9 +27,10 @@ use crate::record::{
     Clock, Random, RandomError, SessionId, SessionRecord, SessionToken, SystemClock, SystemRandom, Timestamp,
 };
 use crate::store::group::Group;
-use crate::store::{Grouping, Loaded, Outcome, SessionStore, StoreError, Write};
+use crate::store::{Feed, Grouping, Loaded, Outcome, SessionStore, StoreError, Write};
 
 pub use admin::{Description, NewSession, Selection};
+pub use cache::{CacheError, CacheOptions, CacheStats};
 pub use changes::Changes;
 pub(crate) use changes::{SignIn, UpdateValue};
 pub(crate) use commit::Committed;
@@ -39,6 +42,7 @@ pub(crate) use plan::{Base, keeps_data};
 pub use policy::{Lifetimes, Naming, Policy};
 pub use purge::{PurgeReport, PurgeSchedule, PurgeTask};
 
+use cache::Cache;
 use event::Listeners;
 use turns::Turns;
 
@@ -68,6 +72,9 @@ struct Inner {
     /// Where the store wants single calls grouped.
     loads: Option<Group<SessionId, Loaded>>,
     writes: Option<Group<Write, Result<Outcome, StoreError>>>,
+    cache: Option<Arc<Cache>>,
+    /// What keeps the cache told, as long as the service lives.
+    _feed: Option<Feed>,
 }
 
 /// Puts a [`Sessions`] together.
@@ -77,6 +84,8 @@ pub struct SessionsBuilder {
     clock: Arc<dyn Clock>,
     random: Arc<dyn Random>,
     listeners: Listeners,
+    cache: Option<Arc<Cache>>,
+    feed: Option<Feed>,
 }
 
 impl SessionsBuilder {
@@ -108,10 +117,51 @@ impl SessionsBuilder {
         self
     }
 
+    /// Reads from memory, and still a session that ends anywhere is dead here as soon as the store's feed
+    /// tells it: see [`store::FeedListener`](crate::store::FeedListener). Default: no cache.
+    ///
+    /// ```no_run
+    /// use sessile::{Sessions, engine::CacheOptions, store::{PostgresStore, SessionStore}};
+    ///
+    /// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+    /// let store = PostgresStore::connect("postgres://localhost/shop").await?;
+    /// store.init().await?;
+    /// store.init_feed().await?;
+    /// let sessions = Sessions::builder(store).cache(CacheOptions::default()).await?.build();
+    /// # let _ = sessions;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// A request that names a session which is kept costs 0 statements instead of 1; one that is not, 1 for all
+    /// requests that want it at the moment. Writes cost what they cost, and what they write is loaded anew
+    /// by the next request, once more when the feed has told of it. A write is merged onto what the store
+    /// holds, never onto what is kept; lists, `get` and the other calls of this service ask the store.
+    ///
+    /// What changes in this process counts at once. What changes elsewhere (another process, Python, psql)
+    /// counts here within the feed's delay, some milliseconds, during which a session that has just been
+    /// ended there is still alive here; never longer than [`CacheOptions::bound`], also when the network
+    /// fails. While the feed is down every read asks the store, and the cache begins empty when it returns.
+    ///
+    /// Not worth it where most requests change their session, where the store is in this process, or where
+    /// a session must be dead everywhere before its logout is answered.
+    ///
+    /// # Errors
+    /// When the store has no feed ([`CacheOptions::stale_for`] does without), or the feed cannot be had: the
+    /// server is away, or the table does not tell of its changes (`sessile init --feed`).
+    pub async fn cache(mut self, options: CacheOptions) -> Result<SessionsBuilder, CacheError> {
+        let cache = Arc::new(Cache::new(&options));
+        if let Some(bound) = options.feed_bound() {
+            let feed = self.store.feed(Arc::clone(&cache) as _, bound).await?;
+            self.feed = Some(feed.ok_or(CacheError::NoFeed { store: self.store.name() })?);
+        }
+        self.cache = Some(cache);
+        Ok(self)
+    }
+
     /// The service.
     #[must_use]
     pub fn build(self) -> Sessions {
-        let SessionsBuilder { store, policy, clock, random, listeners } = self;
+        let SessionsBuilder { store, policy, clock, random, listeners, cache, feed } = self;
         let Grouping { loads, writes } = store.grouping();
         let loads = (loads > 0).then(|| {
             let store = Arc::clone(&store);
@@ -128,7 +178,9 @@ impl SessionsBuilder {
             })
         });
         let turns = Turns::default();
-        Sessions { inner: Arc::new(Inner { store, policy, clock, random, listeners, turns, loads, writes }) }
+        let inner =
+            Inner { store, policy, clock, random, listeners, turns, loads, writes, cache, _feed: feed };
+        Sessions { inner: Arc::new(inner) }
     }
 }
 
@@ -146,6 +198,8 @@ impl Sessions {
             clock: Arc::new(SystemClock),
             random: Arc::new(SystemRandom),
             listeners: Listeners::default(),
+            cache: None,
+            feed: None,
         }
     }
 
@@ -157,6 +211,11 @@ impl Sessions {
     /// The store.
     pub fn store(&self) -> &dyn SessionStore {
         &*self.inner.store
+    }
+
+    /// What the cache holds, if there is one.
+    pub fn cache_stats(&self) -> Option<CacheStats> {
+        self.inner.cache.as_deref().map(Cache::stats)
     }
 
     /// Now, by the clock of this service.
@@ -173,11 +232,14 @@ impl Sessions {
         let loaded = match named {
             [] => return Ok(None),
             [one] => {
-                let loaded = self.ask_load(one.id()).await;
+                if let Some(base) = self.kept(one.id()) {
+                    return Ok(Some((one.clone(), base)));
+                }
+                let loaded = self.load_and_keep(one.id()).await;
                 if matches!(loaded, Ok(None)) {
                     self.tell(Event::Rejected { reason: Rejection::Unknown });
                 }
-                return Ok(self.judge(loaded)?.map(|base| (one.clone(), base)));
+                return Ok(self.judge(loaded)?.map(|base| (one.clone(), self.note_cached(base))));
             }
             _ => {
                 let ids: Vec<SessionId> = named.iter().map(Credential::id).collect();
@@ -198,7 +260,37 @@ impl Sessions {
         Ok(found)
     }
 
-    /// The live session with this id. Cost: 1 statement.
+    /// The live session with this id, if the cache has it. What it holds for dead is asked for anew: others
+    /// may have prolonged it.
+    fn kept(&self, id: SessionId) -> Option<Base> {
+        let cache = self.inner.cache.as_ref()?;
+        let record = cache.get(id)?;
+        if !self.is_live(&record) {
+            cache.forget(id);
+            return None;
+        }
+        self.judge(Ok(Some(record))).ok().flatten().map(|base| self.note_cached(base))
+    }
+
+    /// Notes that the row may be older than the request.
+    fn note_cached(&self, mut base: Base) -> Base {
+        base.is_cached = self.inner.cache.is_some();
+        base
+    }
+
+    /// One row for a request that begins: where there is a cache, together with all who want the same.
+    async fn load_and_keep(&self, id: SessionId) -> Loaded {
+        if let Some(cache) = &self.inner.cache {
+            let sessions = self.clone();
+            let loading = cache.load(id, || async move { sessions.ask_load(id).await });
+            if let Some(loaded) = loading.await {
+                return loaded;
+            }
+        }
+        self.ask_load(id).await
+    }
+
+    /// The live session with this id, from the store. Cost: 1 statement.
     pub(crate) async fn load(&self, id: SessionId) -> Result<Option<Base>, EngineError> {
         let loaded = self.ask_load(id).await;
         self.judge(loaded)
@@ -215,6 +307,8 @@ impl Sessions {
     /// One write to the store, in time, together with those of others.
     async fn apply(&self, write: Write) -> Result<Outcome, StoreError> {
         let write = write.judged_by(&self.inner.clock);
+        // Before the answer leaves, whatever it is.
+        let _forgetting = self.inner.cache.as_deref().map(|cache| cache.forgetting(write.ids()));
         match &self.inner.writes {
             Some(group) => self.in_time(group.ask(write)).await?.unwrap_or_else(|| Err(self.lost_batch())),
             None => self.in_time(self.store().apply(write)).await?,

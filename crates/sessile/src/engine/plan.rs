@@ -22,22 +22,28 @@ pub(crate) struct Base {
     pub(crate) data: SessionData,
     pub(crate) user: Option<UserId>,
     pub(crate) problem: Option<String>,
+    /// Whether it comes from the cache, so that the row may have been changed before the request began.
+    pub(crate) is_cached: bool,
 }
 
 impl Base {
     pub(crate) fn of(record: SessionRecord, policy: &Policy) -> Base {
         match record.try_data() {
             Ok(data) => Base::with(record, data, policy),
-            Err(error) => {
-                Base { record, data: SessionData::new(), user: None, problem: Some(error.to_string()) }
-            }
+            Err(error) => Base {
+                record,
+                data: SessionData::new(),
+                user: None,
+                problem: Some(error.to_string()),
+                is_cached: false,
+            },
         }
     }
 
     /// A row whose data is decoded already.
     pub(crate) fn with(record: SessionRecord, data: SessionData, policy: &Policy) -> Base {
         let user = user_of(&record, &data, policy);
-        Base { record, data, user, problem: None }
+        Base { record, data, user, problem: None, is_cached: false }
     }
 
     /// Whether the data names another user than the column: lback writes the column only when it makes a row.

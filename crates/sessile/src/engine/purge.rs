@@ -67,6 +67,9 @@ impl Sessions {
         let mut report = PurgeReport::default();
         loop {
             let batch = self.in_time(self.store().purge(now, limits)).await??;
+            if let Some(cache) = &self.inner.cache {
+                batch.removed.iter().for_each(|id| cache.forget(*id));
+            }
             let rows = batch.removed.len() as u64 + batch.removed_foreign;
             report.removed += rows;
             report.batches += 1;

@@ -14,6 +14,7 @@ mod chain;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 mod error;
+mod feed;
 pub(crate) mod finding;
 pub(crate) mod group;
 #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
@@ -39,12 +40,14 @@ mod wave;
 mod write;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 
 use crate::record::{Clock, SessionId, SessionRecord, Timestamp, UserId};
 
 pub use error::{MalformedRow, StoreError};
+pub use feed::{Feed, FeedListener, Hearer, News};
 pub use finding::{Finding, Verdict};
 pub use list::{Cursor, ListPage, ListQuery, Liveness, StoreStats};
 pub use memory::MemoryStore;
@@ -165,6 +168,31 @@ pub trait SessionStore: Send + Sync + 'static {
     async fn examine(&self, clock: &dyn Clock) -> Result<Vec<Finding>, StoreError> {
         finding::basics(self, clock).await
     }
+
+    /// Tells `hearer` what changes in the store, whoever changes it, until the feed is dropped; `None` where
+    /// the store cannot know. When this returns the feed is up: [`News::Up`] has been told.
+    ///
+    /// `bound`: how old the feed's last sign of life may be, at most. A feed that breaks says so at once; one
+    /// that hangs is taken for down when no sign of life was seen for so long.
+    async fn feed(&self, hearer: Hearer, bound: Duration) -> Result<Option<Feed>, StoreError> {
+        let _ = (hearer, bound);
+        Ok(None)
+    }
+
+    /// Makes what the [`feed`](Self::feed) needs beside the table, which must be there; changes nothing that
+    /// is there.
+    async fn init_feed(&self) -> Result<(), StoreError> {
+        Err(StoreError::Schema {
+            problem: format!("the {} store has no feed of changes", self.name()),
+            remedy: "use one that has, such as PostgreSQL".to_owned(),
+        })
+    }
+
+    /// What [`init_feed`](Self::init_feed) would execute. Empty for stores that need nothing for it, or have
+    /// no feed.
+    fn feed_schema(&self) -> String {
+        String::new()
+    }
 }
 
 #[async_trait]
@@ -217,5 +245,14 @@ impl<S: SessionStore + ?Sized> SessionStore for Arc<S> {
     }
     async fn examine(&self, clock: &dyn Clock) -> Result<Vec<Finding>, StoreError> {
         (**self).examine(clock).await
+    }
+    async fn feed(&self, hearer: Hearer, bound: Duration) -> Result<Option<Feed>, StoreError> {
+        (**self).feed(hearer, bound).await
+    }
+    async fn init_feed(&self) -> Result<(), StoreError> {
+        (**self).init_feed().await
+    }
+    fn feed_schema(&self) -> String {
+        (**self).feed_schema()
     }
 }

@@ -120,6 +120,16 @@ impl StoreUrl {
         }
     }
 
+    /// What [`init_feed`](SessionStore::init_feed) would execute there, without opening anything. Empty for a
+    /// store that needs nothing for its feed, or has none.
+    pub fn feed_schema(&self) -> String {
+        match &self.place {
+            #[cfg(feature = "postgres")]
+            Place::Postgres(address) => super::PostgresStore::options().feed_text(address),
+            _ => String::new(),
+        }
+    }
+
     /// Whether what is stored there is gone with the process.
     pub fn is_in_memory(&self) -> bool {
         matches!(self.place, Place::Memory | Place::SqliteMemory)

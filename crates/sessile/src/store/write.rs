@@ -36,8 +36,7 @@ impl Write {
     }
 
     /// The rows that it reads or makes: one, or the two of a rotation.
-    #[cfg(any(feature = "postgres", feature = "mysql", feature = "redis"))]
-    pub(super) fn ids(&self) -> impl Iterator<Item = SessionId> {
+    pub(crate) fn ids(&self) -> impl Iterator<Item = SessionId> + use<> {
         let made = match self {
             Write::Rotate(rotation) => Some(rotation.record.id()),
             Write::Insert(_) | Write::Update(_) | Write::Touch(_) | Write::Delete(_) => None,

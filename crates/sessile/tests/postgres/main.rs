@@ -2,6 +2,7 @@
 //! a way to the server that fails.
 #![allow(clippy::unwrap_used, reason = "the helpers of tests")]
 
+mod cache;
 mod opening;
 mod outages;
 #[path = "../support/postgres.rs"]

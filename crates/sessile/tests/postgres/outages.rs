@@ -11,7 +11,7 @@ use crate::proxy::Proxy;
 use crate::support::{id, insert, until};
 
 /// Through the proxy, everything else as it is.
-async fn through() -> (Schema, Proxy, String) {
+pub(crate) async fn through() -> (Schema, Proxy, String) {
     let schema = Schema::new().await;
     let config: Config = server().parse().unwrap();
     let Some(Host::Tcp(host)) = config.get_hosts().first() else { panic!("the tests need a TCP port") };

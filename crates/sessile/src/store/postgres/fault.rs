@@ -245,6 +245,19 @@ impl Place {
     pub(super) fn init(&self) -> String {
         format!("run `sessile init --store {}`, or call `init()`", for_shell(&self.url))
     }
+
+    pub(super) fn no_feed(&self) -> StoreError {
+        StoreError::Schema {
+            problem: format!(
+                "the table {} in {} does not tell of its changes: its triggers are missing or switched off",
+                self.table, self.server
+            ),
+            remedy: format!(
+                "run `sessile init --feed --store {}`, or call `init_feed()`",
+                for_shell(&self.url)
+            ),
+        }
+    }
 }
 
 pub(super) fn unavailable(reason: impl Into<String>) -> StoreError {

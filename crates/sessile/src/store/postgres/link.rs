@@ -7,13 +7,13 @@
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Poll, ready};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use tokio::sync::{Notify, RwLock, watch};
 use tokio_postgres::types::{ToSql, Type};
-use tokio_postgres::{Client, NoTls, Row, Statement};
+use tokio_postgres::{AsyncMessage, Client, NoTls, Notification, Row, Statement};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::fault::{Fault, Place};
@@ -25,10 +25,13 @@ const SETTLED: Duration = Duration::from_secs(1);
 
 type Answer = Result<Vec<Row>, Fault>;
 /// Drives the connection; ends when it does.
-type Wire = Pin<Box<dyn Future<Output = Result<(), tokio_postgres::Error>> + Send>>;
+pub(super) type Wire = Pin<Box<dyn Future<Output = Result<(), tokio_postgres::Error>> + Send>>;
 /// A statement on its way, or about to be: its first poll queues it.
 type Request<'a> = Pin<Box<dyn Future<Output = Result<Vec<Row>, tokio_postgres::Error>> + Send + 'a>>;
 pub(super) type Parameter<'a> = &'a (dyn ToSql + Sync);
+
+/// Hears what the server sends unasked.
+pub(super) type Hear = Arc<dyn Fn(&Notification) + Send + Sync>;
 
 /// How to connect, for all links of a store.
 pub(super) struct Dialler {
@@ -51,6 +54,8 @@ pub(super) enum Duty {
     Patience(Duration),
     /// Statements on many rows.
     Surveys,
+    /// Listening.
+    Feed,
 }
 
 /// A connection, ready for use.
@@ -338,11 +343,17 @@ async fn keep(dialler: Arc<Dialler>, duty: Duty, tell: watch::Sender<State>, wak
 }
 
 impl Dialler {
-    /// One attempt, with everything the connection is set to.
+    /// One attempt, ready for statements.
     async fn dial(&self, duty: Duty) -> Result<(Session, Wire), Fault> {
+        let (client, wire) = self.connect(duty, Arc::new(|_| {})).await?;
+        Ok((self.session(client, duty), wire))
+    }
+
+    /// One attempt, with everything the connection is set to.
+    pub(super) async fn connect(&self, duty: Duty, hear: Hear) -> Result<(Client, Wire), Fault> {
         let limit = self.config.get_connect_timeout().copied().unwrap_or(self.place.timeout);
         let attempt = async {
-            let (client, mut wire) = connected(&self.config, self.tls.as_ref()).await?;
+            let (client, mut wire) = connected(&self.config, self.tls.as_ref(), hear).await?;
             let (names, settings): (Vec<&str>, Vec<String>) = settings(duty).into_iter().unzip();
             let values: [(Parameter<'_>, Type); 2] =
                 [(&names, Type::TEXT_ARRAY), (&settings, Type::TEXT_ARRAY)];
@@ -359,7 +370,7 @@ impl Dialler {
         let hosts = u32::try_from(self.config.get_hosts().len().max(1)).unwrap_or(u32::MAX);
         let dialled = tokio::time::timeout(limit.saturating_mul(hosts), attempt).await;
         match dialled {
-            Ok(Ok((client, wire))) => Ok((self.session(client, duty), wire)),
+            Ok(Ok(connected)) => Ok(connected),
             Ok(Err(Fault::Refused(refusal))) => Err(Fault::Refused(refusal)),
             Ok(Err(Fault::Cut(why) | Fault::Other(why) | Fault::Away(why))) => Err(Fault::Away(why)),
             Ok(Err(Fault::Slow)) | Err(_) => {
@@ -384,10 +395,11 @@ impl Dialler {
 async fn connected(
     config: &tokio_postgres::Config,
     tls: Option<&MakeRustlsConnect>,
+    hear: Hear,
 ) -> Result<(Client, Wire), Fault> {
     match tls {
-        None => wired(config.connect(NoTls).await),
-        Some(tls) => wired(config.connect(tls.clone()).await),
+        None => wired(config.connect(NoTls).await, hear),
+        Some(tls) => wired(config.connect(tls.clone()).await, hear),
     }
 }
 
@@ -396,7 +408,7 @@ pub(super) async fn bare(
     config: &tokio_postgres::Config,
     tls: Option<MakeRustlsConnect>,
 ) -> Result<(Client, Wire), String> {
-    connected(config, tls.as_ref()).await.map_err(|fault| match fault {
+    connected(config, tls.as_ref(), Arc::new(|_| {})).await.map_err(|fault| match fault {
         Fault::Refused(refusal) => refusal.to_string(),
         Fault::Cut(why) | Fault::Other(why) | Fault::Away(why) => why,
         Fault::Slow => "no answer".to_owned(),
@@ -405,24 +417,42 @@ pub(super) async fn bare(
 
 fn wired<S, T>(
     connected: Result<(Client, tokio_postgres::Connection<S, T>), tokio_postgres::Error>,
+    hear: Hear,
 ) -> Result<(Client, Wire), Fault>
 where
     S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
     T: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
 {
-    let (client, connection) = connected?;
-    Ok((client, Box::pin(connection)))
+    let (client, mut connection) = connected?;
+    let wire = poll_fn(move |context| {
+        loop {
+            match ready!(connection.poll_message(context)) {
+                Some(Ok(AsyncMessage::Notification(notification))) => hear(&notification),
+                Some(Ok(AsyncMessage::Notice(notice))) => {
+                    tracing::debug!(message = notice.message(), "the server remarks");
+                }
+                Some(Ok(_)) => {}
+                Some(Err(error)) => return Poll::Ready(Err(error)),
+                None => return Poll::Ready(Ok(())),
+            }
+        }
+    });
+    Ok((client, Box::pin(wire)))
 }
 
 fn settings(duty: Duty) -> Vec<(&'static str, String)> {
     let (looks_up, lock_timeout) = match duty {
         Duty::Loads => (true, None),
         Duty::Writes(wait) | Duty::Patience(wait) => (true, Some(wait)),
-        Duty::Surveys => (false, None),
+        Duty::Surveys | Duty::Feed => (false, None),
     };
     let looks_up = if looks_up { sql::KEY_LOOKUP_SETTINGS } else { &[] };
     let mut settings: Vec<_> =
         sql::SETTINGS.iter().chain(looks_up).map(|(name, setting)| (*name, (*setting).to_owned())).collect();
+    if duty == Duty::Feed {
+        // A sign of life is nothing to wait for the disk for.
+        settings.push(("synchronous_commit", "off".to_owned()));
+    }
     if let Some(wait) = lock_timeout {
         settings.push(("lock_timeout", format!("{}ms", wait.as_millis().max(1))));
     }

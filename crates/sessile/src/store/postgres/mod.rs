@@ -29,6 +29,11 @@
 //! server undoes the last moments, so that a session which was logged out is live again until it
 //! expires; with asynchronous replication a failover does the same.
 //!
+//! The feed of changes ([`SessionStore::feed`]) needs two triggers, which `init_feed` or `sessile init --feed`
+//! makes: they send the id of each row that is changed or deleted through NOTIFY, also when psql or another
+//! program did it. Each commit that changes rows then takes one lock of the server for a moment, which all
+//! commits with notifications share. Load and listen on the primary: a standby tells nothing.
+//!
 //! An update never moves `updated_at` into an index, and an expiry that is renewed seldom leaves most
 //! updates within their page (HOT). The store holds no row's lock while it waits for its caller.
 
@@ -37,6 +42,7 @@ mod apply;
 mod call;
 mod examine;
 mod fault;
+mod feed;
 mod link;
 mod options;
 mod row;
@@ -48,7 +54,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use tokio_postgres::Row;
@@ -57,8 +63,8 @@ use tokio_postgres::types::Type;
 use super::group::Group;
 use super::purge::{Chunk, Chunks};
 use super::{
-    Finding, Grouping, ListPage, ListQuery, Loaded, MalformedRow, Outcome, PurgeBatch, PurgeLimits,
-    SessionStore, StoreError, StoreStats, Write,
+    Feed, Finding, Grouping, Hearer, ListPage, ListQuery, Loaded, MalformedRow, Outcome, PurgeBatch,
+    PurgeLimits, SessionStore, StoreError, StoreStats, Write,
 };
 use crate::record::{Clock, SessionId, SessionRecord, Timestamp, UserId};
 
@@ -317,6 +323,21 @@ impl SessionStore for PostgresStore {
     /// Makes one more connection, for as long as it takes to try a row out on it.
     async fn examine(&self, clock: &dyn Clock) -> Result<Vec<Finding>, StoreError> {
         examine::examine(self, clock).await
+    }
+
+    /// One more connection, which listens. Statements: 5 at first, then 1 for each third of `bound`. Must be
+    /// called within the runtime that it is to live in.
+    async fn feed(&self, hearer: Hearer, bound: Duration) -> Result<Option<Feed>, StoreError> {
+        feed::subscribe(Arc::clone(&self.0.dialler), hearer, bound).await.map(Some)
+    }
+
+    async fn init_feed(&self) -> Result<(), StoreError> {
+        let made = self.0.surveys.batch(&schema::create_feed(&self.0.sql)).await;
+        made.map_err(self.error("make the feed"))
+    }
+
+    fn feed_schema(&self) -> String {
+        self.0.sql.create_feed.clone()
     }
 }
 

@@ -135,6 +135,12 @@ impl PostgresOptions {
         schema::text(&Sql::new(schema, table))
     }
 
+    /// What `init_feed` would execute at this address.
+    pub(in crate::store) fn feed_text(&self, address: &Address) -> String {
+        let (schema, table) = self.names(address);
+        Sql::new(schema, table).create_feed
+    }
+
     /// The names of the schema and of the table.
     fn names<'a>(&'a self, address: &'a Address) -> (Option<&'a str>, &'a str) {
         let table = address.table.as_deref().unwrap_or(&self.table);

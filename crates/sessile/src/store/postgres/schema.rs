@@ -29,6 +29,11 @@ pub(super) fn text(sql: &Sql) -> String {
     sql.create.iter().map(|statement| format!("{statement};\n")).collect()
 }
 
+/// Makes the triggers of the feed where they are missing, in one transaction.
+pub(super) fn create_feed(sql: &Sql) -> String {
+    format!("{};\n{}", sql::INIT_LOCK, sql.create_feed)
+}
+
 /// Whether the table has the six columns, of types that will do, one row per id, and lets us work.
 pub(super) fn judge(rows: &[Row], place: &Place) -> Result<(), StoreError> {
     shape(rows, place)?;

@@ -4,6 +4,9 @@
 //! through the primary key: in the order of the arrays, so that whoever sorts them by id takes the locks
 //! in one order with everybody else.
 
+use sha2::{Digest as _, Sha256};
+
+use crate::store::hex::hex;
 use crate::store::{ListQuery, Liveness};
 
 const LOAD: &str = "SELECT id, user_id, data, created_at, expires_at, updated_at \
@@ -133,6 +136,49 @@ const CREATE_TABLE: &str = "CREATE TABLE IF NOT EXISTS @table (
 
 const CREATE_INDEX: &str = "CREATE INDEX IF NOT EXISTS @index ON @table (@column)";
 
+/// Sends the id of each row that is changed or deleted: only ids travel. The first argument is the channel.
+const CREATE_FEED_FUNCTION: &str = "CREATE OR REPLACE FUNCTION @schema\"sessile_tell\"() RETURNS trigger \
+LANGUAGE plpgsql AS $sessile$
+BEGIN
+  IF TG_OP = 'TRUNCATE' THEN
+    PERFORM pg_catalog.pg_notify(TG_ARGV[0], '*');
+  ELSE
+    PERFORM pg_catalog.pg_notify(TG_ARGV[0], OLD.id);
+  END IF;
+  RETURN NULL;
+END
+$sessile$;
+";
+
+/// ALWAYS: also where rows are applied from another server.
+const CREATE_FEED_TRIGGERS: &str = "DO @tag
+BEGIN
+  IF NOT EXISTS (SELECT FROM pg_catalog.pg_trigger \
+WHERE tgrelid = to_regclass(@literal) AND tgname = 'sessile_changed') THEN
+    CREATE TRIGGER sessile_changed AFTER UPDATE OR DELETE ON @table
+      FOR EACH ROW EXECUTE FUNCTION @schema\"sessile_tell\"('@channel');
+    ALTER TABLE @table ENABLE ALWAYS TRIGGER sessile_changed;
+  END IF;
+  IF NOT EXISTS (SELECT FROM pg_catalog.pg_trigger \
+WHERE tgrelid = to_regclass(@literal) AND tgname = 'sessile_emptied') THEN
+    CREATE TRIGGER sessile_emptied AFTER TRUNCATE ON @table
+      FOR EACH STATEMENT EXECUTE FUNCTION @schema\"sessile_tell\"('@channel');
+    ALTER TABLE @table ENABLE ALWAYS TRIGGER sessile_emptied;
+  END IF;
+END
+@tag;
+";
+
+/// The channel that both triggers on the table tell; no row where one of them is missing or switched off.
+/// `$1` the table.
+pub(super) const FEED_CHANNEL: &str = "SELECT split_part(encode(r.tgargs, 'escape'), '\\000', 1) \
+    FROM pg_trigger r JOIN pg_trigger e ON e.tgrelid = r.tgrelid AND e.tgargs = r.tgargs \
+    WHERE r.tgrelid = to_regclass($1) AND r.tgname = 'sessile_changed' AND r.tgenabled IN ('O', 'A') \
+    AND e.tgname = 'sessile_emptied' AND e.tgenabled IN ('O', 'A')";
+
+/// `$1` the channel, `$2` the text.
+pub(super) const NOTIFY: &str = "SELECT pg_notify($1, $2)";
+
 /// Settings of every connection, where the server knows them. A time without zone means UTC.
 pub(super) const SETTINGS: &[(&str, &str)] = &[
     ("TimeZone", "UTC"),
@@ -184,6 +230,8 @@ pub(super) struct Sql {
     pub(super) try_out: String,
     /// The table and its indexes.
     pub(super) create: [String; 3],
+    /// What the feed needs, as one script.
+    pub(super) create_feed: String,
 }
 
 impl Sql {
@@ -207,6 +255,7 @@ impl Sql {
             stats: on(STATS),
             try_out: on(TRY_OUT),
             create: [on(CREATE_TABLE), index("user_id"), index("expires_at")],
+            create_feed: feed(schema, name, &table),
             table,
         }
     }
@@ -247,6 +296,30 @@ impl Sql {
     }
 }
 
+/// The script for the feed of a table. The channel is any, as long as it is not another table's: listeners
+/// read it from the triggers.
+fn feed(schema: Option<&str>, name: &str, table: &str) -> String {
+    let digest = Sha256::digest(format!("{}\0{name}", schema.unwrap_or_default()));
+    let digest = hex(&digest[..8]);
+    let schema = schema.map(|schema| format!("{}.", quoted(schema))).unwrap_or_default();
+    let literal = format!("'{}'", table.replace('\'', "''"));
+    let fixed = (CREATE_FEED_FUNCTION.to_owned() + CREATE_FEED_TRIGGERS)
+        .replace("@channel", &format!("session_feed_{digest}"))
+        .replace("@tag", &format!("$sessile_{digest}$"));
+    // Piece by piece: whatever characters the names have, nothing in them is replaced.
+    let mut pieces = fixed.split('@');
+    let mut script = pieces.next().unwrap_or_default().to_owned();
+    for piece in pieces {
+        for (mark, text) in [("table", table), ("schema", &*schema), ("literal", &*literal)] {
+            if let Some(rest) = piece.strip_prefix(mark) {
+                script.push_str(text);
+                script.push_str(rest);
+            }
+        }
+    }
+    script
+}
+
 /// `ix_<table>_<column>` as SQLAlchemy names it, shortened where PostgreSQL would cut off the column.
 fn index_name(table: &str, column: &str) -> String {
     let room = MAX_NAME_BYTES - "ix__".len() - column.len();
@@ -255,7 +328,7 @@ fn index_name(table: &str, column: &str) -> String {
 }
 
 /// The name as SQL reads it: in double quotes, those inside doubled.
-fn quoted(name: &str) -> String {
+pub(super) fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
