@@ -63,7 +63,7 @@ impl CacheOptions {
     }
 
     /// For how long reads are trusted after the feed's last sign of life, 3 seconds by default. Normally a
-    /// change counts here as soon as the feed tells it, which takes milliseconds, and a feed that breaks is
+    /// change counts here as soon as the feed tells it, and a feed that breaks is
     /// noticed at once; a feed that hangs without breaking is noticed after this time, and no read is staler.
     pub fn bound(mut self, bound: Duration) -> CacheOptions {
         self.bound = bound.max(Duration::from_millis(30));

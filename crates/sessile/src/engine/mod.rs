@@ -138,7 +138,7 @@ impl SessionsBuilder {
     /// holds, never onto what is kept; lists, `get` and the other calls of this service ask the store.
     ///
     /// What changes in this process counts at once. What changes elsewhere (another process, Python, psql)
-    /// counts here within the feed's delay, some milliseconds, during which a session that has just been
+    /// counts here within the feed's delay, during which a session that has just been
     /// ended there is still alive here; never longer than [`CacheOptions::bound`], also when the network
     /// fails. While the feed is down every read asks the store, and the cache begins empty when it returns.
     ///
