@@ -125,6 +125,26 @@ async fn cuts_under_load_log_nobody_out() {
     }
 }
 
+/// [R04] The login's write is made or not, and nobody is told: no cookie, and no row but a whole one.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_login_that_was_cut_off_sets_no_cookie() {
+    for backend in Backend::SERVERS {
+        for way in [proxy::Proxy::mute, proxy::Proxy::close] {
+            let stage = Stage::new(backend, Duration::from_secs(5)).await;
+            let mut known = stage.signed_in("ada").await;
+            for visitor in [&mut stage.visitor(), &mut known] {
+                stage.at_commit(way);
+                visitor.comes_to_commit(&stage, "/login").await.assert_unavailable(&format!("{backend:?}"));
+                stage.proxy.open();
+            }
+            let rows = stage.rows().await;
+            assert!((1..=2).contains(&rows), "{backend:?}: {rows} rows of two sign-ins, one of them told");
+            known.gets("/login", "signed in").await;
+            known.gets("/who", "ada").await;
+        }
+    }
+}
+
 /// [R04] Who is told "signed out" is; who is told that it failed can try again, until they are.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_logout_that_was_cut_off_is_never_falsely_done() {
@@ -137,7 +157,7 @@ async fn a_logout_that_was_cut_off_is_never_falsely_done() {
             stage.at_commit(way);
             let opening = stage.opens_after(Duration::from_millis(round / 3 * 4));
             let stolen = visitor.clone();
-            let answer = visitor.asks("/logout").await;
+            let answer = visitor.comes_to_commit(&stage, "/logout").await;
             opening.await.unwrap();
             if answer.status == 200 {
                 assert_eq!((answer.body.as_str(), answer.set_cookies()), ("signed out", 1));

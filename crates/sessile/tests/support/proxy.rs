@@ -93,22 +93,23 @@ async fn forward(
     round_trips: Arc<AtomicUsize>,
 ) {
     let mut asked = false;
-    if *way.borrow_and_update() == Way::Closed {
+    let mut now = *way.borrow_and_update();
+    if now == Way::Closed {
         return;
     }
     let Ok(mut server) = TcpStream::connect(server).await else { return };
     let (mut up, mut down) = ([0; 16 * 1024], [0; 16 * 1024]);
     loop {
-        let now = *way.borrow_and_update();
         tokio::select! {
+            // No answer passes once the way was broken.
+            biased;
             // Every change counts, also one that is over already: a cut is Closed and Open at once.
             changed = way.changed() => {
-                if changed.is_err() || *way.borrow() == Way::Closed || now == Way::Closed {
+                let next = *way.borrow_and_update();
+                if changed.is_err() || next == Way::Closed || (now, next) == (Way::Open, Way::Open) {
                     return;
                 }
-                if now == Way::Open && *way.borrow() == Way::Open {
-                    return;
-                }
+                now = next;
             }
             read = client.read(&mut up), if now != Way::Stalled => match read {
                 Ok(0) | Err(_) => return,

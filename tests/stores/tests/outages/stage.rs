@@ -186,6 +186,21 @@ impl Visitor {
         answer
     }
 
+    /// Asks until a handler has come to its end and broken the way, and gives that answer: a connection that
+    /// still mends itself after an earlier break fails requests before they get so far.
+    pub(crate) async fn comes_to_commit(&mut self, stage: &Stage, path: &str) -> Answer {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let answer = self.asks(path).await;
+            if stage.at_commit.lock().unwrap().is_none() {
+                return answer;
+            }
+            answer.assert_unavailable(path);
+            assert!(Instant::now() < deadline, "{path} does not come to its commit");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
     /// Asks until the store is back, and then it must be this. Until then it is 503 and nothing else.
     pub(crate) async fn gets(&mut self, path: &str, body: &str) {
         let answer = self.gets_any(path).await;
