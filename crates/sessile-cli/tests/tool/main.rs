@@ -8,8 +8,12 @@ mod doctor;
 mod frame;
 mod listing;
 mod mass;
+#[cfg(feature = "mysql")]
+mod mysql;
 #[cfg(feature = "postgres")]
 mod postgres;
+#[cfg(feature = "redis")]
+mod redis;
 mod sessions;
 mod store;
 mod support;

@@ -154,7 +154,7 @@ fn compared(asked: Timestamp, theirs: Timestamp, answered: Timestamp) -> Finding
 }
 
 /// The two indexes beside the primary key; `has` knows whether a column begins one.
-#[cfg(any(feature = "postgres", feature = "sqlite"))]
+#[cfg(any(feature = "mysql", feature = "postgres", feature = "sqlite"))]
 pub(super) fn indexes(has: impl Fn(&str) -> bool, remedy: &str) -> Finding {
     const SLOW: [(&str, &str); 2] = [
         ("user_id", "To list or to end the sessions of one user reads the whole table."),
@@ -169,6 +169,54 @@ pub(super) fn indexes(has: impl Fn(&str) -> bool, remedy: &str) -> Finding {
     let meanings: Vec<_> = missing.iter().map(|(_, meaning)| *meaning).collect();
     Finding::note("indexes", format!("none on {}", columns.join(", none on ")), meanings.join(" "))
         .with_remedy(remedy)
+}
+
+/// What may be done to the table, and what stops where it may not; `grant` begins what gives the rights.
+#[cfg(any(feature = "mysql", feature = "postgres"))]
+pub(super) fn rights(missing: &[&str], grant: impl Fn(&str) -> String) -> Finding {
+    let stops = |right: &&str| match *right {
+        "SELECT" => "No session can be read: every request with a cookie is answered with 503.",
+        "INSERT" => "Nobody can sign in.",
+        "UPDATE" => "No session can be changed or renewed: everybody is signed out when their time is over.",
+        _ => "Nobody can sign out, and nothing is purged.",
+    };
+    if missing.is_empty() {
+        let meaning = "All that a service does is granted.";
+        return Finding::good("privileges", "SELECT, INSERT, UPDATE, DELETE", meaning);
+    }
+    let meaning: Vec<&str> = missing.iter().map(stops).collect();
+    let missing = missing.join(", ");
+    Finding::wrong("privileges", format!("no right to {missing}"), meaning.join(" "))
+        .with_remedy(grant(&missing))
+}
+
+/// Whether a new connection would find a place.
+#[cfg(any(feature = "mysql", feature = "postgres"))]
+pub(super) fn connections(used: i64, most: &str) -> Finding {
+    let seen = format!("{used} of {most} are in use");
+    match most.parse::<i64>() {
+        Ok(most) if used.saturating_mul(10) >= most.saturating_mul(9) => {
+            let meaning = "When none is left, a service that starts or lost its connections gets no new \
+                ones, and answers 503.";
+            Finding::note("connections", seen, meaning)
+                .with_remedy("end those that nobody needs, or raise max_connections")
+        }
+        _ => Finding::good("connections", seen, "A service that starts now finds a place."),
+    }
+}
+
+/// A row was made, changed and deleted, and all of it is gone.
+#[cfg(any(feature = "mysql", feature = "postgres", feature = "redis", feature = "sqlite"))]
+pub(super) fn wrote() -> Finding {
+    let meaning =
+        "Users can sign in and out: a row was made, changed and deleted, and nothing of it is left.";
+    Finding::good("writing", "rows can be written", meaning)
+}
+
+/// Of two findings about one thing, the worse.
+#[cfg(any(feature = "mysql", feature = "postgres"))]
+pub(super) fn worst(findings: impl IntoIterator<Item = Finding>) -> Option<Finding> {
+    findings.into_iter().reduce(|one, other| if other.verdict > one.verdict { other } else { one })
 }
 
 #[cfg(test)]
@@ -212,7 +260,7 @@ mod tests {
         assert_eq!((finding.verdict, finding.remedy), (Verdict::Wrong, None));
     }
 
-    #[cfg(any(feature = "postgres", feature = "sqlite"))]
+    #[cfg(any(feature = "mysql", feature = "postgres", feature = "sqlite"))]
     #[test]
     fn each_missing_index_says_what_is_slow() {
         assert_eq!(indexes(|_| true, "").verdict, Verdict::Good);

@@ -34,6 +34,8 @@ mod purge;
 pub mod redis;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
+#[cfg(any(feature = "sqlite", feature = "redis"))]
+mod trial;
 mod url;
 #[cfg(any(feature = "postgres", feature = "redis"))]
 mod wave;

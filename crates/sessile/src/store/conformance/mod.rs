@@ -229,7 +229,7 @@ macro_rules! __conformance {
                 a_listed_session_can_be_deleted "D05",
                 stats_count_what_is_there "R10",
                 init_changes_nothing_that_is_there "F14",
-                an_examination_finds_nothing_wrong_and_leaves_all_as_it_is "R07",
+                an_examination_leaves_all_as_it_is "R07",
             }
             users {
                 the_user_is_set_changed_and_cleared "F19 H02 H05 H07",

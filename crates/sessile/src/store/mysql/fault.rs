@@ -168,6 +168,11 @@ impl Fault {
         self.is(code::STALE)
     }
 
+    /// Whether we may not do that.
+    pub(super) fn is_forbidden(&self) -> bool {
+        self.is(code::NO_RIGHT)
+    }
+
     /// Whether an index of that name is there already.
     pub(super) fn is_index_there(&self) -> bool {
         self.is(&[1061])
@@ -234,8 +239,13 @@ impl Place {
     pub(super) fn no_table(&self) -> StoreError {
         StoreError::Schema {
             problem: format!("no table {} in {}", self.table, self.server),
-            remedy: format!("run `sessile init --store {}`, or call `init()`", for_shell(&self.url)),
+            remedy: self.init(),
         }
+    }
+
+    /// What makes the table and the indexes that are missing.
+    pub(super) fn init(&self) -> String {
+        format!("run `sessile init --store {}`, or call `init()`", for_shell(&self.url))
     }
 
     pub(super) fn no_column(&self, column: &str) -> StoreError {

@@ -4,7 +4,7 @@
 //! several, START TRANSACTION, a SELECT that locks their rows and COMMIT around them; `delete_user` START
 //! TRANSACTION, two SELECTs around a DELETE, COMMIT; `purge` START TRANSACTION, SELECT, DELETE, COMMIT
 //! per chunk; `list`, `stats` and `clock` 1; `check` 1 and four that are judged and not run; `init` 2 and 1
-//! for each index that is missing.
+//! for each index that is missing; `examine` 11 and four that are not run.
 //!
 //! Round trips: 1 per statement, for the protocol cannot be pipelined. One more when a connection uses a
 //! statement for the first time and prepares it.
@@ -37,6 +37,7 @@
 mod address;
 mod apply;
 mod call;
+mod examine;
 mod fault;
 mod finish;
 mod options;
@@ -58,10 +59,10 @@ use mysql_async::{Row, Value};
 use super::group::Group;
 use super::purge::{Chunk, Chunks};
 use super::{
-    ListPage, ListQuery, Liveness, Loaded, Outcome, PurgeBatch, PurgeLimits, SessionStore, StoreError,
-    StoreStats, Write, key,
+    Finding, ListPage, ListQuery, Liveness, Loaded, Outcome, PurgeBatch, PurgeLimits, SessionStore,
+    StoreError, StoreStats, Write, key,
 };
-use crate::record::{SessionId, Timestamp, UserId};
+use crate::record::{Clock, SessionId, Timestamp, UserId};
 
 pub(super) use address::Address;
 pub use options::MySqlOptions;
@@ -315,6 +316,10 @@ impl SessionStore for MySqlStore {
         let rows = self.survey(sql::CLOCK, Vec::new()).await;
         let now = rows.and_then(|rows| rows.first().and_then(|row| row::time_at(row, 0)).ok_or_else(no_row));
         now.map(Some).map_err(self.error("ask for the time"))
+    }
+
+    async fn examine(&self, clock: &dyn Clock) -> Result<Vec<Finding>, StoreError> {
+        examine::examine(self, clock).await
     }
 }
 

@@ -167,6 +167,13 @@ impl Session {
         done
     }
 
+    /// Undoes what was done since it began.
+    pub(super) async fn undo(&mut self) -> Result<(), Fault> {
+        let undone = self.bare(sql::ROLLBACK).await;
+        self.in_transaction = undone.is_err();
+        undone
+    }
+
     /// Whether the connection still stands, after it was not used for a while.
     pub(super) async fn answers(&mut self) -> bool {
         let asked = tokio::time::timeout(self.place.timeout, self.conn.ping());

@@ -73,6 +73,29 @@ pub(super) const INDEXED: &str = "SELECT DISTINCT COLUMN_NAME FROM information_s
 pub(super) const CLOCK: &str = "SELECT UTC_TIMESTAMP(6)";
 pub(super) const SERVER: &str = "SELECT VERSION(), @@max_allowed_packet";
 
+/// What decides on durability, and what other programs find.
+pub(super) const SEEN_SETTINGS: &str = "SHOW GLOBAL VARIABLES WHERE Variable_name IN ('version', \
+    'innodb_flush_log_at_trx_commit', 'log_bin', 'sync_binlog', 'innodb_doublewrite', 'read_only', \
+    'sql_mode', 'time_zone', 'system_time_zone', 'max_connections')";
+
+/// Replicas are counted by MariaDB alone; the others are names of one thing.
+pub(super) const SEEN_STATUS: &str = "SHOW GLOBAL STATUS WHERE Variable_name IN ('Threads_connected', \
+    'Slaves_connected', 'Rpl_semi_sync_master_status', 'Rpl_semi_sync_source_status')";
+
+/// Each column with its whole type, its length, its character set, and the digits of a second.
+pub(super) const SEEN_COLUMNS: &str = "SELECT COLUMN_NAME, COLUMN_TYPE, CHARACTER_MAXIMUM_LENGTH, \
+    CHARACTER_SET_NAME, DATETIME_PRECISION FROM information_schema.COLUMNS \
+    WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = ?";
+
+/// A row's whole life, to be undone. The key is no session's and no other connection's.
+const TRY_OUT: [&str; 3] = [
+    "INSERT INTO @table (@columns) VALUES (CONCAT('sessile-doctor-', CONNECTION_ID()), NULL, '{}', \
+        UTC_TIMESTAMP(), UTC_TIMESTAMP(), UTC_TIMESTAMP())",
+    "UPDATE @table SET data = '{\"sessile\": \"doctor\"}', user_id = 'sessile' \
+        WHERE id = CONCAT('sessile-doctor-', CONNECTION_ID())",
+    "DELETE FROM @table WHERE id = CONCAT('sessile-doctor-', CONNECTION_ID())",
+];
+
 pub(super) const BEGIN: &str = "START TRANSACTION";
 pub(super) const COMMIT: &str = "COMMIT";
 pub(super) const ROLLBACK: &str = "ROLLBACK";
@@ -182,6 +205,7 @@ pub(super) struct Sql {
     pub(super) see_user: String,
     lock_expired: [String; 2],
     pub(super) stats: String,
+    pub(super) try_out: [String; 3],
     pub(super) create_table: String,
     /// Each with the column it is on.
     pub(super) create_indexes: [(&'static str, String); 2],
@@ -207,6 +231,7 @@ impl Sql {
             see_user: on(SEE_USER),
             lock_expired: ["", " SKIP LOCKED"].map(|skip| on(&LOCK_EXPIRED.replace("@skip", skip))),
             stats: on(STATS),
+            try_out: TRY_OUT.map(&on),
             create_table,
             create_indexes: [create_index("user_id"), create_index("expires_at")],
             name: name.to_owned(),

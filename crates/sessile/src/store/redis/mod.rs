@@ -59,6 +59,7 @@
 mod address;
 mod call;
 mod cluster;
+mod examine;
 mod fault;
 mod keys;
 mod leavers;
@@ -83,10 +84,10 @@ use redis::Value;
 use super::purge::Chunks;
 use super::wave::waves;
 use super::{
-    ListPage, ListQuery, Loaded, Outcome, PurgeBatch, PurgeLimits, SessionStore, StoreError, StoreStats,
-    Write,
+    Finding, ListPage, ListQuery, Loaded, Outcome, PurgeBatch, PurgeLimits, SessionStore, StoreError,
+    StoreStats, Write,
 };
-use crate::record::{SessionId, StoredData, Timestamp, UserId};
+use crate::record::{Clock, SessionId, StoredData, Timestamp, UserId};
 
 pub(super) use address::Address;
 pub use options::RedisOptions;
@@ -290,6 +291,11 @@ impl SessionStore for RedisStore {
             Err(fault) => Err(fault),
         };
         time.map(Some).map_err(self.error("ask for the time"))
+    }
+
+    /// Makes a row and deletes it again: for some milliseconds it can be seen.
+    async fn examine(&self, clock: &dyn Clock) -> Result<Vec<Finding>, StoreError> {
+        examine::examine(self, clock).await
     }
 }
 

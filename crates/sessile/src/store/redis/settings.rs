@@ -11,18 +11,20 @@ use super::row::bytes;
 const SETTINGS: [&str; 3] = ["maxmemory-policy", "appendonly", "appendfsync"];
 
 impl Inner {
+    /// What the server has this setting at; nothing where it does not tell. In a Cluster one node answers.
+    pub(super) async fn setting(&self, setting: &str) -> BTreeSet<String> {
+        let answer = self.link.ask(call::plain(&["CONFIG", "GET", setting])).await;
+        let mut texts = Vec::new();
+        if let Ok(value) = answer {
+            strings(value, &mut texts);
+        }
+        texts.into_iter().filter(|text| text != setting).collect()
+    }
+
     /// Logs what sessions have to fear. A server that does not tell its settings is believed.
     pub(super) async fn warn_of_settings(&self) {
         let server = &*self.place.server;
-        let values = |setting| async move {
-            let answer = self.link.ask(call::plain(&["CONFIG", "GET", setting])).await;
-            let mut texts = Vec::new();
-            if let Ok(value) = answer {
-                strings(value, &mut texts);
-            }
-            // All nodes of a Cluster answer, each with the setting's name and its value.
-            texts.into_iter().filter(|text| text != setting).collect::<BTreeSet<String>>()
-        };
+        let values = |setting| self.setting(setting);
         let [policy, log, sync] = SETTINGS;
         for policy in values(policy).await.iter().filter(|it| KNOWN_POLICIES.contains(&it.as_str())) {
             tracing::warn!(
@@ -46,7 +48,7 @@ impl Inner {
 }
 
 /// Those that remove what somebody may still need.
-const KNOWN_POLICIES: [&str; 7] = [
+pub(super) const KNOWN_POLICIES: [&str; 7] = [
     "allkeys-lru",
     "allkeys-lfu",
     "allkeys-random",
@@ -57,13 +59,14 @@ const KNOWN_POLICIES: [&str; 7] = [
 ];
 
 /// All strings in an answer.
-fn strings(value: Value, into: &mut Vec<String>) {
+pub(super) fn strings(value: Value, into: &mut Vec<String>) {
     match value {
         Value::Array(values) => values.into_iter().for_each(|value| strings(value, into)),
         Value::Map(pairs) => pairs.into_iter().for_each(|(name, value)| {
             strings(name, into);
             strings(value, into);
         }),
+        Value::VerbatimString { text, .. } => into.push(text),
         value => into.extend(bytes(value).and_then(|text| String::from_utf8(text).ok())),
     }
 }

@@ -9,8 +9,8 @@ use rusqlite::{Connection, ErrorCode};
 use super::fault::Place;
 use super::sql::{self, Sql};
 use super::{apply, schema};
-use crate::record::{Columns, SessionId, SessionRecord, StoredData, SystemRandom, Timestamp, UserId};
-use crate::store::{Expiry, Finding, Outcome, Rotation, Touch, Update, Verdict, Write, finding};
+use crate::record::{SessionId, Timestamp};
+use crate::store::{Finding, Outcome, Verdict, Write, finding, trial};
 
 /// How long the file is searched for damage.
 const SEARCH: Duration = Duration::from_secs(10);
@@ -219,61 +219,23 @@ fn writing(connection: &Connection, sql: &Sql, now: Timestamp) -> rusqlite::Resu
 }
 
 fn lifetime(connection: &Connection, sql: &Sql, now: Timestamp) -> rusqlite::Result<Finding> {
-    let Ok([id, next]) = ids() else {
-        let meaning = "No session can be made without it.";
-        return Ok(Finding::wrong("writing", "the random generator of this machine fails", meaning));
+    const REMEDY: &str = "look for triggers on the table, and take them away: `sqlite3 FILE .schema`";
+    let trial = match trial::trial(now) {
+        Ok(trial) => trial,
+        Err(finding) => return Ok(finding),
     };
-    let row = |id| {
-        SessionRecord::from_columns(Columns {
-            id,
-            user_id: Some(UserId::stored("Sessile")),
-            data: StoredData::Text("{\"Sessile\": 1}".into()),
-            created_at: Some(now),
-            expires_at: now.saturating_add(Duration::from_secs(60)),
-            updated_at: Some(now),
-        })
-    };
-    let first = row(id);
-    let data = || first.stored_data().clone();
-    let later = first.expires_at().saturating_add(Duration::from_secs(60));
-    let update = Update {
-        id,
-        expected: data(),
-        data: "{}".into(),
-        user_id: None,
-        expires_at: Expiry::Keep,
-        now: now.into(),
-    };
-    let back = Update { expected: StoredData::empty(), data: "{\"Sessile\": 1}".into(), ..update.clone() };
-    for write in [
-        Write::Insert(first.clone()),
-        Write::Update(update),
-        Write::Update(back),
-        Write::Touch(Touch { id, expires_at: later, now: now.into() }),
-        Write::Rotate(Rotation { id, expected: data(), record: row(next), now: now.into() }),
-    ] {
-        if apply::write(connection, sql, &write)? != Outcome::Applied {
-            return Ok(no_effect());
+    for write in &trial.writes {
+        if apply::write(connection, sql, write)? != Outcome::Applied {
+            return Ok(trial::had_no_effect(REMEDY));
         }
     }
-    if let Some(column) = confused(connection, sql, next)? {
+    if let Some(column) = confused(connection, sql, trial.left)? {
         return Ok(collation(column));
     }
-    if apply::write(connection, sql, &Write::Delete(next))? != Outcome::Applied {
-        return Ok(no_effect());
-    }
-    let meaning = "Users can sign in and out: a row was made, changed and deleted, and all of it undone.";
-    Ok(Finding::good("writing", "rows can be written", meaning))
-}
-
-fn ids() -> Result<[SessionId; 2], crate::record::RandomError> {
-    Ok([SessionId::random(&SystemRandom)?, SessionId::random(&SystemRandom)?])
-}
-
-fn no_effect() -> Finding {
-    let meaning = "A change that seems to be made is not: a logout may leave the session alive.";
-    Finding::wrong("writing", "a row that was written is not as it should be then", meaning)
-        .with_remedy("look for triggers on the table, and take them away: `sqlite3 FILE .schema`")
+    Ok(match apply::write(connection, sql, &Write::Delete(trial.left))? {
+        Outcome::Applied => finding::wrote(),
+        Outcome::Unmatched => trial::had_no_effect(REMEDY),
+    })
 }
 
 /// The column whose text is taken for another one: in other letters, or with a blank at its end.
@@ -285,11 +247,10 @@ fn confused(connection: &Connection, sql: &Sql, id: SessionId) -> rusqlite::Resu
             Ok([row.get::<_, bool>(0)?, row.get(1)?, row.get(2)?])
         })
     };
-    let upper = id.as_str().to_uppercase();
-    for taken in [
-        taken_for(&upper, "SESSILE", "{\"SESSILE\": 1}")?,
-        taken_for(&format!("{} ", id.as_str()), "Sessile ", "{\"Sessile\": 1} ")?,
-    ] {
+    let upper = [id.as_str(), trial::USER, trial::DATA].map(str::to_uppercase);
+    let padded = [id.as_str(), trial::USER, trial::DATA].map(|text| format!("{text} "));
+    for [id, user, data] in [upper, padded] {
+        let taken = taken_for(&id, &user, &data)?;
         let columns = ["id", "user_id", "data"].into_iter().zip(taken);
         if let Some((column, _)) = columns.into_iter().find(|(_, taken)| *taken) {
             return Ok(Some(column));

@@ -70,11 +70,7 @@ async fn of_table(store: &PostgresStore) -> Result<Vec<Finding>, Fault> {
 async fn writing(store: &PostgresStore) -> Finding {
     let link = Link::start(&store.0.dialler, Duty::Surveys);
     match link.batch(&store.0.sql.try_out).await {
-        Ok(()) => {
-            let meaning =
-                "Users can sign in and out: a row was made, changed and deleted, and all of it undone.";
-            Finding::good("writing", "rows can be written", meaning)
-        }
+        Ok(()) => finding::wrote(),
         Err(fault) => Finding::failed("writing", &store.error("try a row out")(fault)),
     }
 }

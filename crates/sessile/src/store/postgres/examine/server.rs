@@ -6,7 +6,7 @@ use tokio_postgres::Row;
 
 use super::super::fault::Place;
 use super::text;
-use crate::store::Finding;
+use crate::store::{Finding, finding};
 
 /// The oldest version with all that the statements use.
 const OLDEST: u32 = 120_000;
@@ -86,22 +86,8 @@ pub(super) fn reached(settings: &Settings, server: &Server, place: &Place) -> Ve
             "off",
         )));
     }
-    findings.push(connections(settings, server));
+    findings.push(finding::connections(server.connections, settings.get("max_connections")));
     findings
-}
-
-fn connections(settings: &Settings, server: &Server) -> Finding {
-    let used = server.connections;
-    let seen = format!("{used} of {} are in use", settings.get("max_connections"));
-    match settings.get("max_connections").parse::<i64>() {
-        Ok(most) if used * 10 >= most * 9 => {
-            let meaning = "When none is left, a service that starts or lost its connections gets no new \
-                ones, and answers 503.";
-            Finding::note("connections", seen, meaning)
-                .with_remedy("end those that nobody needs (pg_stat_activity), or raise max_connections")
-        }
-        _ => Finding::good("connections", seen, "A service that starts now finds a place."),
-    }
 }
 
 /// What is left of an answered logout after a crash, a power cut, a failover.

@@ -4,7 +4,7 @@ use tokio_postgres::Row;
 
 use super::super::fault::{Fault, Place};
 use super::text;
-use crate::store::Finding;
+use crate::store::{Finding, finding};
 
 /// The length of a UUID, and of the longest user id that a session takes.
 const KEY: i32 = 36;
@@ -58,12 +58,7 @@ impl Table {
 
 /// The worst that is to be said of the columns. Their names and kinds were judged by `check`.
 pub(super) fn columns(columns: &[Column], place: &Place) -> Finding {
-    let mut worst: Option<Finding> = None;
-    for finding in columns.iter().filter_map(|column| judged(column, place)) {
-        if worst.as_ref().is_none_or(|it| it.verdict < finding.verdict) {
-            worst = Some(finding);
-        }
-    }
+    let worst = finding::worst(columns.iter().filter_map(|column| judged(column, place)));
     worst.unwrap_or_else(|| {
         let seen = format!("{} with its six columns", place.table);
         Finding::good("table", seen, "Sessions can be kept in it, one row each.")
@@ -112,14 +107,9 @@ fn judged(column: &Column, place: &Place) -> Option<Finding> {
 pub(super) fn rights(table: &Table, place: &Place) -> Vec<Finding> {
     let missing: Vec<&str> =
         table.rights.iter().filter(|(_, granted)| !granted).map(|(right, _)| *right).collect();
-    let mut findings = vec![if missing.is_empty() {
-        Finding::good("privileges", "SELECT, INSERT, UPDATE, DELETE", "All that a service does is granted.")
-    } else {
-        let meaning: Vec<&str> = missing.iter().map(|right| forbidden(right)).collect();
-        let missing = missing.join(", ");
-        Finding::wrong("privileges", format!("no right to {missing}"), meaning.join(" "))
-            .with_remedy(format!("as its owner: GRANT {missing} ON {} TO the user of the URL", place.table))
-    }];
+    let grant =
+        |missing: &str| format!("as its owner: GRANT {missing} ON {} TO the user of the URL", place.table);
+    let mut findings = vec![finding::rights(&missing, grant)];
     if table.hides_rows {
         let seen = "row-level security hides rows of the table from this role";
         let meaning =
@@ -130,15 +120,6 @@ pub(super) fn rights(table: &Table, place: &Place) -> Vec<Finding> {
         )));
     }
     findings
-}
-
-fn forbidden(right: &str) -> &'static str {
-    match right {
-        "SELECT" => "No session can be read: every request with a cookie is answered with 503.",
-        "INSERT" => "Nobody can sign in.",
-        "UPDATE" => "No session can be changed or renewed: everybody is signed out when their time is over.",
-        _ => "Nobody can sign out, and nothing is purged.",
-    }
 }
 
 /// What becomes of the rows in the long run.
