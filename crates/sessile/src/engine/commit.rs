@@ -44,6 +44,14 @@ impl Sessions {
         }
     }
 
+    /// Ends another session that the request names, with the one that it ends.
+    pub(crate) async fn end_too(&self, id: SessionId) -> Result<(), EngineError> {
+        if self.apply(Write::Delete(id)).await? == Outcome::Applied {
+            self.tell(Event::LoggedOut { id });
+        }
+        Ok(())
+    }
+
     /// Makes a new row if there is anything to store.
     pub(super) async fn begin(&self, changes: &Changes) -> Result<Committed, EngineError> {
         let Some(row) = plan::fresh(changes, self.policy(), self.now())? else {

@@ -12,6 +12,9 @@ pub enum Credential {
     Token(SessionToken),
     /// The id: see [`Naming::Id`](super::Naming::Id).
     Id(SessionId),
+    /// The value of another framework's cookie, of which only the id is kept: see
+    /// [`SessionId::of_secret`]. The first change gives the session a credential of ours.
+    Old(SessionId),
 }
 
 impl Credential {
@@ -19,7 +22,7 @@ impl Credential {
     pub fn id(&self) -> SessionId {
         match self {
             Credential::Token(token) => token.id(),
-            Credential::Id(id) => *id,
+            Credential::Id(id) | Credential::Old(id) => *id,
         }
     }
 }

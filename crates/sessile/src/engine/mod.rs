@@ -184,6 +184,20 @@ impl SessionsBuilder {
     }
 }
 
+/// What a request's credentials come to.
+enum Found {
+    None,
+    One(Box<(Credential, Base)>),
+    /// Nobody knows which one is meant.
+    Several,
+}
+
+impl Found {
+    fn of(one: Option<(Credential, Base)>) -> Found {
+        one.map_or(Found::None, |one| Found::One(Box::new(one)))
+    }
+}
+
 impl Sessions {
     /// Sessions in `store`, with the default policy.
     pub fn new(store: impl SessionStore) -> Sessions {
@@ -226,20 +240,38 @@ impl Sessions {
     /// The one live session among those that a request names.
     ///
     /// None when there is none, and none when there are several: one of them may have been planted.
-    /// Cost: 1 statement, 0 when nothing is named.
-    pub(crate) async fn find(&self, named: &[Credential]) -> Result<Option<(Credential, Base)>, EngineError> {
+    /// Where `named` names no live one, `old` is tried.
+    /// Cost: 1 statement, 2 where `old` is tried after `named`, 0 when nothing is named.
+    pub(crate) async fn find(
+        &self,
+        named: &[Credential],
+        old: &[Credential],
+    ) -> Result<Option<(Credential, Base)>, EngineError> {
+        match self.find_among(named).await? {
+            Found::None => {}
+            Found::One(found) => return Ok(Some(*found)),
+            Found::Several => return Ok(None),
+        }
+        Ok(match self.find_among(old).await? {
+            Found::One(found) => Some(*found),
+            Found::None | Found::Several => None,
+        })
+    }
+
+    async fn find_among(&self, named: &[Credential]) -> Result<Found, EngineError> {
         let mut found: Option<(Credential, Base)> = None;
         let loaded = match named {
-            [] => return Ok(None),
+            [] => return Ok(Found::None),
             [one] => {
                 if let Some(base) = self.kept(one.id()) {
-                    return Ok(Some((one.clone(), base)));
+                    return Ok(Found::of(Some((one.clone(), base))));
                 }
                 let loaded = self.load_and_keep(one.id()).await;
                 if matches!(loaded, Ok(None)) {
                     self.tell(Event::Rejected { reason: Rejection::Unknown });
                 }
-                return Ok(self.judge(loaded)?.map(|base| (one.clone(), self.note_cached(base))));
+                let found = self.judge(loaded)?;
+                return Ok(Found::of(found.map(|base| (one.clone(), self.note_cached(base)))));
             }
             _ => {
                 let ids: Vec<SessionId> = named.iter().map(Credential::id).collect();
@@ -251,13 +283,13 @@ impl Sessions {
             let Some(base) = self.judge(loaded)? else { continue };
             if found.replace((credential.clone(), base)).is_some() {
                 self.tell(Event::Rejected { reason: Rejection::Ambiguous });
-                return Ok(None);
+                return Ok(Found::Several);
             }
         }
         if unknown {
             self.tell(Event::Rejected { reason: Rejection::Unknown });
         }
-        Ok(found)
+        Ok(Found::of(found))
     }
 
     /// The live session with this id, if the cache has it. What it holds for dead is asked for anew: others

@@ -68,6 +68,12 @@ pub enum CookieConfigError {
     /// The `__Http-` and `__Host-Http-` prefixes need `HttpOnly` as well.
     #[error("browsers refuse a {0} cookie without Secure and HttpOnly: set those or choose another name")]
     HttpPrefix(&'static str),
+    /// The old cookie has the name of ours: removing the one would remove the other.
+    #[error("the old cookie and the new one are both named {name:?}: choose another name for the new one")]
+    SameName {
+        /// The name.
+        name: String,
+    },
     /// `SameSite=None` needs `Secure`.
     #[error("browsers refuse SameSite=None without Secure: call .secure(true) or choose Lax")]
     SameSiteNone,
@@ -228,6 +234,11 @@ impl CookieConfig {
             return Err(CookieConfigError::SecurePrefix);
         }
         Ok(())
+    }
+
+    /// Whether it is only for HTTPS.
+    pub(super) fn is_secure(&self) -> bool {
+        self.secure
     }
 
     /// Whether every cookie carries a date, remembered or not.

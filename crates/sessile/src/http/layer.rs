@@ -14,6 +14,7 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use super::cookie::{CookieConfig, CookieConfigError};
+use super::old::OldCookie;
 use super::{request, response};
 use crate::engine::{Credential, Sessions};
 use crate::record::Timestamp;
@@ -37,6 +38,7 @@ pub struct SessionLayer {
 struct Config {
     sessions: Sessions,
     cookie: CookieConfig,
+    old: Option<OldCookie>,
 }
 
 impl SessionLayer {
@@ -45,7 +47,7 @@ impl SessionLayer {
     pub fn new(sessions: Sessions) -> SessionLayer {
         let cookie =
             if sessions.policy().is_lback() { CookieConfig::lback() } else { CookieConfig::default() };
-        SessionLayer { config: Arc::new(Config { sessions, cookie }) }
+        SessionLayer { config: Arc::new(Config { sessions, cookie, old: None }) }
     }
 
     /// Under another cookie.
@@ -54,7 +56,37 @@ impl SessionLayer {
     /// When browsers would refuse it: see [`CookieConfigError`].
     pub fn cookie(self, cookie: CookieConfig) -> Result<SessionLayer, CookieConfigError> {
         cookie.validate()?;
-        Ok(SessionLayer { config: Arc::new(Config { sessions: self.config.sessions.clone(), cookie }) })
+        let Config { sessions, old, .. } = &*self.config;
+        if let Some(old) = old {
+            old.validate(&cookie)?;
+        }
+        let config = Config { sessions: sessions.clone(), cookie, old: old.clone() };
+        Ok(SessionLayer { config: Arc::new(config) })
+    }
+
+    /// Also accepts the cookie of the framework that was used before, for sessions that `sessile copy` has
+    /// brought over. Default: no.
+    ///
+    /// It is tried only where our own cookie is missing or names no live session. The first request that
+    /// changes the session, or signs in or out, leaves it behind: in one atomic step the session gets a
+    /// token of ours and the old value is dead, and the response removes the old cookie. Requests that
+    /// only read do not move it, so that several at once, as a browser sends them, all stay signed in; of
+    /// two that change it at once with the old cookie, the later one is refused with 409.
+    ///
+    /// Until then the old framework's table, or a copy of it, holds a secret that signs in: keep it as
+    /// safe as before. The cookie has no `__Host-` prefix either. Take this out again when the longest
+    /// lifetime of the old sessions is over.
+    ///
+    /// Cost: nothing for a request without the old cookie; one statement more where both cookies are
+    /// shown and ours is dead; one more for a logout that brings both.
+    ///
+    /// # Errors
+    /// When browsers would refuse its removal, or it has the name of ours.
+    pub fn accept_old(self, old: OldCookie) -> Result<SessionLayer, CookieConfigError> {
+        let Config { sessions, cookie, .. } = &*self.config;
+        old.validate(cookie)?;
+        let config = Config { sessions: sessions.clone(), cookie: cookie.clone(), old: Some(old) };
+        Ok(SessionLayer { config: Arc::new(config) })
     }
 }
 
@@ -97,13 +129,16 @@ where
         {
             return ResponseFuture { handler: self.inner.call(request), pending: None, step: Step::Handler };
         }
-        let Config { sessions, cookie } = &*self.config;
+        let Config { sessions, cookie, old } = &*self.config;
         let name = cookie.cookie_name();
         let named = request::credentials(request.headers(), name, sessions.policy().naming());
         let has_cookie = !named.is_empty() || request::has_cookie(request.headers(), name);
-        let session = LazySession::new(sessions.clone(), named);
-        let pending =
-            Pending { shared: Arc::clone(&session.shared), config: Arc::clone(&self.config), has_cookie };
+        let (left, headers) = (request::MAX_TRIED - named.len(), request.headers());
+        let has_old = old.as_ref().is_some_and(|old| old.is_in(headers));
+        let by_old = old.as_ref().map_or_else(Vec::new, |old| old.credentials(headers, left));
+        let session = LazySession::with_old(sessions.clone(), named, by_old);
+        let shared = Arc::clone(&session.shared);
+        let pending = Pending { shared, config: Arc::clone(&self.config), has_cookie, has_old };
         request.extensions_mut().insert(MountedBy(Arc::clone(&self.config)));
         request.extensions_mut().insert(session);
         ResponseFuture { handler: self.inner.call(request), pending: Some(pending), step: Step::Handler }
@@ -115,6 +150,7 @@ struct Pending {
     shared: Arc<Shared>,
     config: Arc<Config>,
     has_cookie: bool,
+    has_old: bool,
 }
 
 type Finishing = Pin<Box<dyn Future<Output = Result<(), SessionError>> + Send>>;
@@ -219,7 +255,9 @@ impl Pending {
         if self.shared.consulted() {
             vary_on_cookie(headers);
         }
-        let set_cookie = match self.shared.take_answer() {
+        let answer = self.shared.take_answer();
+        let leaves_old = self.has_old && matches!(answer, Answer::Set(_) | Answer::Remove);
+        let set_cookie = match answer {
             Answer::Set(credential) => self.cookie_for(&credential, self.cookie_until()),
             Answer::Renew(credential) => {
                 self.cookie_until().and_then(|until| self.cookie_for(&credential, Some(until)))
@@ -232,7 +270,15 @@ impl Pending {
             headers.append(SET_COOKIE, set_cookie);
             headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         }
+        if let Some(removal) = self.removal_of_old().filter(|_| leaves_old) {
+            headers.append(SET_COOKIE, removal);
+            headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        }
         head
+    }
+
+    fn removal_of_old(&self) -> Option<HeaderValue> {
+        self.config.old.as_ref()?.removal(&self.config.cookie)
     }
 
     /// Until when the browser is to keep the cookie; `None`: until it is closed.
@@ -241,11 +287,13 @@ impl Pending {
     }
 
     fn cookie_for(&self, credential: &Credential, until: Option<Timestamp>) -> Option<HeaderValue> {
-        let Config { sessions, cookie } = &*self.config;
+        let Config { sessions, cookie, .. } = &*self.config;
         let max_age = until.map(|until| until.saturating_since(sessions.now()));
         match credential {
             Credential::Token(token) => cookie.set(token.expose(), max_age),
             Credential::Id(id) => cookie.set(id.to_text().as_str(), max_age),
+            // Its value is not ours to give.
+            Credential::Old(_) => None,
         }
     }
 }

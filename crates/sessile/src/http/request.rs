@@ -9,23 +9,35 @@ use ::http::{HeaderMap, header::COOKIE};
 use crate::engine::{Credential, Naming};
 use crate::record::{SessionId, SessionToken};
 
-/// Cookies of our name that are tried. A browser sends one; a planted one makes two.
-const MAX_TRIED: usize = 4;
+/// Cookies that are tried. A browser sends one; a planted one makes two.
+pub(super) const MAX_TRIED: usize = 4;
 
 /// The credentials in a request's cookies of this name, well-formed and different ones, four at most.
 pub(super) fn credentials(headers: &HeaderMap, name: &str, naming: Naming) -> Vec<Credential> {
+    different(headers, name, MAX_TRIED, |value| match naming {
+        Naming::Token => SessionToken::parse(value).ok().map(Credential::Token),
+        Naming::Id => SessionId::parse_bytes(value).ok().map(Credential::Id),
+    })
+}
+
+/// What `parse` makes of the cookies of this name: different sessions, at most so many.
+pub(super) fn different(
+    headers: &HeaderMap,
+    name: &str,
+    at_most: usize,
+    parse: impl Fn(&[u8]) -> Option<Credential>,
+) -> Vec<Credential> {
     let mut found: Vec<Credential> = Vec::new();
+    if at_most == 0 {
+        return found;
+    }
     for value in values(headers, name) {
-        let credential = match naming {
-            Naming::Token => SessionToken::parse(value).ok().map(Credential::Token),
-            Naming::Id => SessionId::parse_bytes(value).ok().map(Credential::Id),
-        };
-        let Some(credential) = credential else { continue };
+        let Some(credential) = parse(value) else { continue };
         if found.iter().any(|other| other.id() == credential.id()) {
             continue;
         }
         found.push(credential);
-        if found.len() == MAX_TRIED {
+        if found.len() == at_most {
             break;
         }
     }

@@ -60,6 +60,13 @@ impl State {
     /// Hands the changes over to a commit. What is done from here on is recorded anew.
     pub(crate) fn begin_commit(&mut self) -> (Option<Base>, Changes) {
         self.committing = true;
+        if matches!(self.credential, Some(Credential::Old(_)))
+            && !self.changes.is_empty()
+            && !self.changes.ends()
+        {
+            // The moment to leave the old cookie behind: the row is written anyway.
+            self.changes.rotate();
+        }
         (self.base.clone(), mem::take(&mut self.changes))
     }
 
