@@ -5,7 +5,7 @@ mod support;
 
 use axum::http::StatusCode;
 use axum::http::header::{CACHE_CONTROL, RETRY_AFTER};
-use sessile::engine::EngineError;
+use sessile::engine::{EngineError, Event};
 use sessile::store::StoreError;
 use sessile::{LazySession, Policy, Session, SessionError};
 use support::{Answer, Stage, Visitor, seconds};
@@ -152,6 +152,20 @@ async fn a_confirmed_name_reaches_the_browser() {
         .await;
     assert_eq!((answer.status.as_u16(), answer.set_cookies().len()), (503, 1));
     assert_eq!(visitor.does(who).await.body, "ada");
+}
+
+/// [R04] [S24] The answer to a logout was lost: it is asked again, and what was done is told once.
+#[tokio::test]
+async fn a_logout_whose_answer_is_lost_is_done_and_told() {
+    let stage = Stage::new();
+    let mut visitor = signed_in(&stage).await;
+    let id = stage.store.rows().await[0].id();
+    stage.events();
+    stage.store.lose_an_answer();
+    let answer = visitor.does(async |session: Session| session.logout()).await;
+    assert_eq!(answer.status.as_u16(), 200);
+    assert!(stage.store.rows().await.is_empty() && visitor.cookie().is_none());
+    assert_eq!(stage.events(), [Event::LoggedOut { id }]);
 }
 
 /// [R01] Writes fail and reads work: whoever only looks is served, and the renewal waits.

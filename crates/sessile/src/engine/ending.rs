@@ -11,6 +11,15 @@ use super::{Selection, Sessions};
 use crate::record::{SessionId, UserId};
 use crate::store::{Liveness, Outcome, StoreError, Write};
 
+/// Whether a row was deleted by us.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Deleted {
+    Yes,
+    /// It is gone, and the answer to our first attempt was lost.
+    Perhaps,
+    No,
+}
+
 impl Sessions {
     /// Ends the session that had this id when it was loaded, and was this user's; the id under which it
     /// was found, or `None` when it had ended already.
@@ -24,13 +33,16 @@ impl Sessions {
         id: SessionId,
         user: Option<&UserId>,
     ) -> Result<Option<SessionId>, EngineError> {
-        if self.delete(id).await? == Outcome::Applied {
+        let deleted = self.delete(id).await?;
+        if deleted == Deleted::Yes {
             return Ok(Some(id));
         }
-        match user {
-            Some(user) => self.end_successor(id, user).await,
-            None => Ok(None),
-        }
+        let successor = match user {
+            Some(user) => self.end_successor(id, user).await?,
+            None => None,
+        };
+        // Gone, after an answer was lost: that it was us is told rather than nothing.
+        Ok(successor.or_else(|| (deleted == Deleted::Perhaps).then_some(id)))
     }
 
     /// Ends the user's session that had this id before it was rotated. Cost: 2 statements, 1 when there
@@ -41,10 +53,13 @@ impl Sessions {
         user: &UserId,
     ) -> Result<Option<SessionId>, EngineError> {
         let attempts = self.policy().max_attempts;
+        let mut perhaps = None;
         for _ in 0..attempts {
-            let Some(successor) = self.successor(id, user).await? else { return Ok(None) };
-            if self.delete(successor).await? == Outcome::Applied {
-                return Ok(Some(successor));
+            let Some(successor) = self.successor(id, user).await? else { return Ok(perhaps) };
+            match self.delete(successor).await? {
+                Deleted::Yes => return Ok(Some(successor)),
+                Deleted::Perhaps => perhaps = Some(successor),
+                Deleted::No => {}
             }
         }
         Err(EngineError::Contended { attempts })
@@ -94,11 +109,12 @@ impl Sessions {
     }
 
     /// Deletes a row, once more if the connection broke: who finds it gone then is right, too. [R04]
-    async fn delete(&self, id: SessionId) -> Result<Outcome, StoreError> {
-        match self.apply(Write::Delete(id)).await {
-            Err(StoreError::Unavailable { .. }) => self.apply(Write::Delete(id)).await,
-            done => done,
-        }
+    async fn delete(&self, id: SessionId) -> Result<Deleted, StoreError> {
+        let (outcome, or_else) = match self.apply(Write::Delete(id)).await {
+            Err(StoreError::Unavailable { .. }) => (self.apply(Write::Delete(id)).await?, Deleted::Perhaps),
+            outcome => (outcome?, Deleted::No),
+        };
+        Ok(if outcome == Outcome::Applied { Deleted::Yes } else { or_else })
     }
 
     /// The user's session that had this id before it was rotated.

@@ -42,6 +42,7 @@ pub struct Watched {
     down: Arc<AtomicBool>,
     writes_down: Arc<AtomicBool>,
     silent: Arc<AtomicBool>,
+    loses_answer: Arc<AtomicBool>,
     before_writes: Arc<Mutex<VecDeque<Interference>>>,
 }
 
@@ -54,6 +55,7 @@ impl Watched {
             down: Arc::default(),
             writes_down: Arc::default(),
             silent: Arc::default(),
+            loses_answer: Arc::default(),
             before_writes: Arc::default(),
         }
     }
@@ -104,6 +106,11 @@ impl Watched {
         self.statements.swap(0, Ordering::SeqCst)
     }
 
+    /// The next write is made, and nobody is told.
+    pub fn lose_an_answer(&self) {
+        self.loses_answer.store(true, Ordering::SeqCst);
+    }
+
     pub fn set_down(&self, down: bool) {
         self.down.store(down, Ordering::SeqCst);
     }
@@ -145,7 +152,8 @@ impl SessionStore for Watched {
     }
     async fn apply(&self, write: Write) -> Result<Outcome, StoreError> {
         self.ready_to_write().await?;
-        self.store.apply(write).await
+        let answer = self.store.apply(write).await;
+        if self.loses_answer.swap(false, Ordering::SeqCst) { Err(switched_off()) } else { answer }
     }
     async fn load_many(&self, ids: &[SessionId]) -> Vec<Loaded> {
         self.looked_up.fetch_add(ids.len(), Ordering::SeqCst);
