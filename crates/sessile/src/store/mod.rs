@@ -7,6 +7,8 @@
 //! The stores are siblings and never import each other; what they share stands here. To prove a
 //! store of your own, run [`conformance`] against it.
 
+#[cfg(any(feature = "postgres", feature = "mysql"))]
+mod answer;
 #[cfg(any(feature = "postgres", feature = "mysql", feature = "redis"))]
 mod backoff;
 #[cfg(any(feature = "postgres", feature = "mysql"))]
@@ -19,6 +21,8 @@ pub(crate) mod finding;
 pub(crate) mod group;
 #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
 mod hex;
+#[cfg(any(feature = "mysql", feature = "redis"))]
+mod host;
 #[cfg(any(feature = "postgres", feature = "mysql"))]
 mod key;
 mod list;

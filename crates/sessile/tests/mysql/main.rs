@@ -6,8 +6,6 @@
 mod mysql_server;
 mod opening;
 mod outages;
-#[path = "../support/proxy.rs"]
-mod proxy;
 mod rows;
 mod support;
 mod tls;

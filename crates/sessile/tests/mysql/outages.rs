@@ -11,8 +11,8 @@ use sessile_test_servers::MariaDb;
 use tokio::task::JoinSet;
 
 use crate::mysql_server::{Database, server};
-use crate::proxy::Proxy;
 use crate::support::{id, insert, until};
+use sessile_test_network::Proxy;
 
 /// Through the proxy, everything else as it is.
 async fn through() -> (Database, Proxy, String) {
@@ -140,7 +140,7 @@ async fn callers_that_go_away_harm_nobody() {
         });
         tokio::time::sleep(Duration::from_micros(round * 10)).await;
         drop(going);
-        let wanted = id((round % 100) as u16);
+        let wanted = id((round % 100) as u32);
         assert_eq!(store.load(wanted).await.unwrap().unwrap().id(), wanted);
     }
     // The first one asks in vain whether the server can encrypt.
@@ -184,7 +184,7 @@ async fn a_server_that_is_killed_under_load_forgets_nothing() {
     let mut acknowledged = Vec::new();
     for (round, kill) in (0..).zip([false, true]) {
         let mut writers = JoinSet::new();
-        for writer in 0..8u16 {
+        for writer in 0..8u32 {
             let store = store.clone();
             writers.spawn(async move {
                 let mut made = Vec::new();

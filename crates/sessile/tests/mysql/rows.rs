@@ -63,7 +63,8 @@ async fn fractions_that_the_table_does_not_keep_are_cut() {
     assert_eq!(store.apply(touch(1, late, NOW)).await.unwrap(), Outcome::Unmatched);
     for expires_at in [Expiry::Extend(time(late)), Expiry::Set(time(late))] {
         let now = time("2030-01-02 03:59:59.999999").into();
-        let write = Write::Update(Update { expires_at, now, ..change(1, "{}", "{}") });
+        let write =
+            Write::Update(Update { expires_at, now, ..change(1, StoredData::Text("{}".into()), "{}") });
         assert_eq!(store.apply(write).await.unwrap(), Outcome::Applied);
         assert_eq!(
             database.value(times).await,
@@ -71,7 +72,10 @@ async fn fractions_that_the_table_does_not_keep_are_cut() {
         );
     }
     // Within the second that was cut off, the session is over for everybody.
-    let after = Update { now: time("2030-01-02 04:00:00.000001").into(), ..change(1, "{}", "[]") };
+    let after = Update {
+        now: time("2030-01-02 04:00:00.000001").into(),
+        ..change(1, StoredData::Text("{}".into()), "[]")
+    };
     assert_eq!(store.apply(Write::Update(after)).await.unwrap(), Outcome::Unmatched);
     assert_eq!(
         store.purge(time("2030-01-02 03:59:59.999999"), PurgeLimits::default()).await.unwrap().removed,
@@ -250,7 +254,8 @@ async fn what_no_text_holds_is_refused_alone() {
         expires_at: time(LATER),
         updated_at: None,
     });
-    let compared = Update { expected: StoredData::Bytes(bytes), ..change(1, "", "{}") };
+    let compared =
+        Update { expected: StoredData::Bytes(bytes), ..change(1, StoredData::Text("".into()), "{}") };
     let outcomes = store
         .apply_many(vec![
             insert(1),

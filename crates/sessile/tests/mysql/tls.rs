@@ -1,38 +1,12 @@
 //! Encrypted, to a server that has to prove who it is.
 
-use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
 use std::time::Duration;
 
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use sessile::store::{MySqlStore, SessionStore};
+use sessile_test_network::{Authority, Certificate};
 use sessile_test_servers::MariaDb;
-use tempfile::TempDir;
 
 use crate::support::{id, insert};
-
-/// A folder that the server's user can read.
-fn folder() -> TempDir {
-    let folder = tempfile::tempdir().unwrap();
-    std::fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o755)).unwrap();
-    folder
-}
-
-/// A file in it, as an argument of a server's settings.
-fn file(folder: &Path, name: &str, text: &str) -> String {
-    let path = folder.join(name);
-    std::fs::write(&path, text).unwrap();
-    std::fs::set_permissions(&path, PermissionsExt::from_mode(0o644)).unwrap();
-    path.display().to_string()
-}
-
-fn root(folder: &Path, name: &str) -> (String, Issuer<'static, KeyPair>) {
-    let mut root = CertificateParams::new(Vec::new()).unwrap();
-    root.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let key = KeyPair::generate().unwrap();
-    let certificate = root.self_signed(&key).unwrap().pem();
-    (file(folder, name, &certificate), Issuer::new(root, key))
-}
 
 async fn connects(url: &str) -> Result<MySqlStore, String> {
     let options = MySqlStore::options().timeout(Duration::from_secs(10));
@@ -41,14 +15,9 @@ async fn connects(url: &str) -> Result<MySqlStore, String> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_mode_trusts_as_the_servers_own_tools_do() {
-    let folder = folder();
-    let (trusted, issuer) = root(folder.path(), "root.pem");
-    let (other, _) = root(folder.path(), "other.pem");
-    let key = KeyPair::generate().unwrap();
-    let certificate = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
-    let certificate = certificate.signed_by(&key, &issuer).unwrap().pem();
-    let certificate = file(folder.path(), "server.pem", &certificate);
-    let key = file(folder.path(), "server.key", &key.serialize_pem());
+    let (authority, stranger) = (Authority::new(), Authority::new());
+    let (trusted, other) = (authority.root(), stranger.root());
+    let Certificate { certificate, key } = authority.certify("localhost");
     let settings = [("ssl-cert", &*certificate), ("ssl-key", &*key), ("ssl-ca", &*trusted)];
     let server = MariaDb::start_with(&settings).unwrap();
     // Whoever comes by this name has to come encrypted.

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use mysql_async::Conn;
 use mysql_async::prelude::Queryable;
-use sessile::record::{ManualClock, Now};
+use sessile::record::{ManualClock, Now, StoredData};
 use sessile::store::{MySqlStore, Outcome, PurgeLimits, SessionStore, StoreError, Update, Write};
 use tokio::task::JoinSet;
 
@@ -15,7 +15,7 @@ use crate::support::{
 };
 
 /// Locks a row as lback does, and nothing beside it.
-async fn hold(python: &mut Conn, number: u16) {
+async fn hold(python: &mut Conn, number: u32) {
     python.query_drop("BEGIN").await.unwrap();
     let lock = format!("UPDATE sessions SET updated_at = '2000-01-01' WHERE id = '{}'", id(number));
     python.query_drop(lock).await.unwrap();
@@ -195,7 +195,7 @@ async fn a_session_that_expires_during_the_wait_is_dead() {
     let (mut python, mut other) = (database.connection().await, database.connection().await);
     hold(&mut python, 1).await;
     hold(&mut other, 2).await;
-    let late = |number| Write::Update(Update { now: now(), ..change(number, "{}", "[]") });
+    let late = |number| Write::Update(Update { now: now(), ..change(number, StoredData::empty(), "[]") });
     let (alone, grouped) = (late(1), vec![insert(3), late(2)]);
     let waiting = tokio::spawn({
         let store = store.clone();
@@ -295,7 +295,7 @@ async fn a_deadlock_is_survived() {
 async fn deleting_a_user_misses_no_rotation() {
     let database = Database::new().await;
     let stores = [database.store(MySqlStore::options()).await, database.store(MySqlStore::options()).await];
-    for round in 0..60u16 {
+    for round in 0..60u32 {
         let first = round * 200;
         stores[0].apply(Write::Insert(record(first + 100, Some("ada"), "{}"))).await.unwrap();
         let rotating = tokio::spawn({
@@ -303,7 +303,7 @@ async fn deleting_a_user_misses_no_rotation() {
             async move {
                 // To and fro in the order of the index.
                 let mut at = first + 100;
-                for step in 1..40u16 {
+                for step in 1..40u32 {
                     let next = if step % 2 == 0 { first + 100 + step } else { first + 100 - step };
                     let write = rotate(at, "{}", record(next, Some("ada"), "{}"));
                     if store.apply(write).await.unwrap() == Outcome::Unmatched {

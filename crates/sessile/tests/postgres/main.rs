@@ -7,8 +7,6 @@ mod opening;
 mod outages;
 #[path = "../support/postgres.rs"]
 mod postgres_server;
-#[path = "../support/proxy.rs"]
-mod proxy;
 mod rows;
 mod support;
 mod writes;

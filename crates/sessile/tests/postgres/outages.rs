@@ -7,8 +7,8 @@ use sessile::store::{Outcome, PostgresStore, SessionStore, StoreError, Write};
 use tokio_postgres::config::{Config, Host};
 
 use crate::postgres_server::{Schema, server};
-use crate::proxy::Proxy;
 use crate::support::{id, insert, until};
+use sessile_test_network::Proxy;
 
 /// Through the proxy, everything else as it is.
 pub(crate) async fn through() -> (Schema, Proxy, String) {
@@ -131,7 +131,7 @@ async fn callers_that_go_away_harm_nobody() {
         tokio::time::sleep(Duration::from_micros(round * 10)).await;
         going.abort();
         writing.abort();
-        let wanted = id((round % 100) as u16);
+        let wanted = id((round % 100) as u32);
         assert_eq!(store.load(wanted).await.unwrap().unwrap().id(), wanted);
     }
     store.apply(Write::Delete(id(1_000))).await.unwrap();

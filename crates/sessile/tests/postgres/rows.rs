@@ -9,17 +9,11 @@ use sessile::store::{
 };
 
 use crate::postgres_server::Schema;
-use crate::support::{LATER, NOW, id, record, time};
+use crate::support::{LATER, NOW, change, id, record, time};
 
-fn update(number: u16, expected: StoredData) -> Update {
-    Update {
-        id: id(number),
-        expected,
-        data: "{\"new\": 1}".into(),
-        user_id: None,
-        expires_at: Expiry::Keep,
-        now: time(NOW).into(),
-    }
+/// A new value in place of what was read.
+fn update(number: u32, expected: StoredData) -> Update {
+    change(number, expected, "{\"new\": 1}")
 }
 
 #[tokio::test]

@@ -1,53 +1,24 @@
 //! Rows, and the SQL log of one database.
 
+#[path = "../support/rows.rs"]
+mod rows;
+
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Mutex, Once};
-use std::time::{Duration, Instant};
 
-use sessile::record::{Columns, SessionId, SessionRecord, StoredData, Timestamp, UserId};
-use sessile::store::Write;
+use sessile::record::SessionId;
 use tracing::field::{Field, Visit};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 
+pub(crate) use rows::*;
+
 pub(crate) const NOW: &str = "2030-01-02 03:04:05.000000";
 pub(crate) const LATER: &str = "2030-01-02 04:00:00.000000";
 
-pub(crate) fn time(text: &str) -> Timestamp {
-    Timestamp::parse(text).unwrap()
-}
-
-/// A different id for every number.
-pub(crate) fn id(number: u16) -> SessionId {
-    let mut bytes = [0; 16];
-    bytes[..2].copy_from_slice(&number.to_be_bytes());
-    SessionId::from_bytes(bytes)
-}
-
-/// A live row.
-pub(crate) fn record(number: u16, user: Option<&str>, data: &str) -> SessionRecord {
-    SessionRecord::from_columns(Columns {
-        id: id(number),
-        user_id: user.map(|user| UserId::new(user).unwrap()),
-        data: StoredData::Text(data.into()),
-        created_at: Some(time(NOW)),
-        expires_at: time(LATER),
-        updated_at: Some(time(NOW)),
-    })
-}
-
-pub(crate) fn insert(number: u16) -> Write {
-    Write::Insert(record(number, None, "{}"))
-}
-
-/// Waits for what has to happen.
-pub(crate) async fn until(mut condition: impl AsyncFnMut() -> bool) {
-    let started = Instant::now();
-    while !condition().await {
-        assert!(started.elapsed() < Duration::from_secs(20), "it did not happen");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+pub(crate) fn id(number: u32) -> SessionId {
+    rows::numbered(number, 0)
 }
 
 /// Statements by schema, since the log is one for all tests of this program.

@@ -4,24 +4,13 @@ use std::time::{Duration, Instant};
 
 use sessile::record::{StoredData, UserId};
 use sessile::store::{
-    Expiry, ListQuery, Liveness, Outcome, PostgresStore, PurgeLimits, Rotation, SessionStore, StoreError,
-    Touch, Update, Write,
+    ListQuery, Liveness, Outcome, PostgresStore, PurgeLimits, Rotation, SessionStore, StoreError, Touch,
+    Write,
 };
 use tokio::task::JoinSet;
 
 use crate::postgres_server::Schema;
-use crate::support::{LATER, NOW, SqlLog, id, insert, record, time, until};
-
-fn update(number: u16, expected: &str, data: &str) -> Write {
-    Write::Update(Update {
-        id: id(number),
-        expected: StoredData::Text(expected.into()),
-        data: data.into(),
-        user_id: None,
-        expires_at: Expiry::Keep,
-        now: time(NOW).into(),
-    })
-}
+use crate::support::{LATER, NOW, SqlLog, id, insert, record, time, until, update};
 
 #[tokio::test]
 async fn each_operation_is_one_statement() {
@@ -239,7 +228,7 @@ async fn crossing_batches_of_two_processes_are_all_made() {
                 let round = round * 2 + at as u64 + 1;
                 // Kinds in one order here, in the other there.
                 let mut batch: Vec<Write> = (0..20).map(|number| touch(number, round)).collect();
-                let other = update(at as u16, "no such data", "{}");
+                let other = update(at as u32, "no such data", "{}");
                 batch.insert(if at == 0 { 0 } else { 20 }, other);
                 for outcome in store.apply_many(batch).await {
                     outcome.unwrap();
@@ -259,7 +248,7 @@ async fn statements_use_the_indexes() {
     // Everything is planned and kept while the table is empty.
     let ids: Vec<_> = (0..50).map(id).collect();
     store.load_many(&ids).await;
-    let all = |number: u16| {
+    let all = |number: u32| {
         let rotation = Rotation {
             id: id(number),
             expected: StoredData::Text("{ }".into()),

@@ -53,7 +53,7 @@ impl Story {
         match self.end {
             End::Stays => {}
             End::LoggedOut => steps.push(Write::Delete(self.id())),
-            End::Rotated => steps.push(rotate(old, record(old + 1, owner, "2"), "1")),
+            End::Rotated => steps.push(rotate(old, "1", record(old + 1, owner, "2"))),
         }
         steps
     }
@@ -216,7 +216,7 @@ async fn kill_under_load(alone: bool) -> Count {
     let down = Instant::now();
     // Another one takes its slots, and every bucket can be written again.
     for bucket in 0..=255u32 {
-        until("written", async || {
+        until(async || {
             store
                 .apply(insert(4_000_000_000 + bucket))
                 .await

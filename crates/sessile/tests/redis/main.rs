@@ -5,8 +5,6 @@
 mod failover;
 mod opening;
 mod outages;
-#[path = "../support/proxy.rs"]
-mod proxy;
 #[path = "../support/redis.rs"]
 mod redis_server;
 mod rows;

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use sessile::store::{Outcome, RedisStore, SessionStore, StoreError, Write};
 use sessile_test_servers::Redis;
 
-use crate::proxy::Proxy;
 use crate::support::{id, insert, listed, record, rotate, until, update, user};
+use sessile_test_network::Proxy;
 
 /// A server of our own, for what nobody else should feel; on a blocking thread, as it asks for.
 async fn own(settings: &'static [(&str, &str)]) -> Redis {
@@ -40,13 +40,13 @@ async fn a_server_that_stops_and_comes_back_empty() {
                 assert!(error.is_transient(), "{error}");
             }
         }
-        assert!(is_unavailable(&store.list(&crate::support::everything()).await.unwrap_err()));
+        assert!(is_unavailable(&store.list(&crate::support::everything(10_000)).await.unwrap_err()));
         assert!(is_unavailable(&store.delete_user(&user("ada"), None).await.unwrap_err()));
         server.restart().unwrap();
-        until("back", async || store.load(id(1)).await.is_ok()).await;
+        until(async || store.load(id(1)).await.is_ok()).await;
         assert!(store.load(id(1)).await.unwrap().is_none());
         assert_eq!(store.apply(update(1, "{}", "[]")).await.unwrap(), Outcome::Unmatched);
-        assert_eq!(store.apply(rotate(1, record(3, None, "{}"), "{}")).await.unwrap(), Outcome::Unmatched);
+        assert_eq!(store.apply(rotate(1, "{}", record(3, None, "{}"))).await.unwrap(), Outcome::Unmatched);
         assert_eq!(listed(&store, Some("ada")).await, []);
         let again = Write::Insert(record(1, Some("ada"), "{}"));
         assert_eq!(store.apply(again).await.unwrap(), Outcome::Applied);
@@ -63,10 +63,10 @@ async fn an_append_only_file_survives_a_kill() {
         store.apply(Write::Insert(record(number, Some("ada"), "{}"))).await.unwrap();
     }
     store.apply(Write::Delete(id(7))).await.unwrap();
-    store.apply(rotate(8, record(80, Some("ada"), "{}"), "{}")).await.unwrap();
+    store.apply(rotate(8, "{}", record(80, Some("ada"), "{}"))).await.unwrap();
     server.kill().unwrap();
     server.restart().unwrap();
-    until("back", async || store.load(id(1)).await.is_ok()).await;
+    until(async || store.load(id(1)).await.is_ok()).await;
     let left = listed(&store, Some("ada")).await;
     assert_eq!(left.len(), 49);
     assert!(!left.contains(&id(7)) && !left.contains(&id(8)) && left.contains(&id(80)));
@@ -106,7 +106,7 @@ async fn a_server_that_stands_still_is_a_timeout() {
     assert!(store.load(id(1)).await.unwrap_err().is_transient());
     assert!(started.elapsed() < Duration::from_secs(30));
     server.resume().unwrap();
-    until("back", async || store.load(id(1)).await.is_ok_and(|row| row.is_some())).await;
+    until(async || store.load(id(1)).await.is_ok_and(|row| row.is_some())).await;
     // What was sent before is made, or not; never by halves.
     let there = store.load(id(2)).await.unwrap().is_some();
     assert_eq!(listed(&store, None).await.contains(&id(2)), there);
@@ -121,7 +121,7 @@ async fn a_full_server_says_so_and_recovers() {
         store.apply(Write::Insert(record(number, Some("ada"), "{}"))).await.unwrap();
     }
     server.command(&["CONFIG", "SET", "maxmemory", "1"]).unwrap();
-    for write in [insert(9), update(1, "{}", "[]"), rotate(1, record(9, Some("ada"), "{}"), "{}")] {
+    for write in [insert(9), update(1, "{}", "[]"), rotate(1, "{}", record(9, Some("ada"), "{}"))] {
         let error = store.apply(write).await.unwrap_err();
         assert!(matches!(error, StoreError::Full { .. }), "{error}");
         assert!(error.to_string().contains("maxmemory"), "{error}");
@@ -155,7 +155,7 @@ async fn a_server_that_takes_no_writes_is_not_available() {
         let error = store.apply(update(1, "{}", "{}")).await.unwrap_err();
         assert!(is_unavailable(&error), "{error}");
         server.command(&with(on, "0")).unwrap();
-        until("writable", async || store.apply(update(1, "{}", "{}")).await.is_ok()).await;
+        until(async || store.apply(update(1, "{}", "{}")).await.is_ok()).await;
     }
 }
 
@@ -167,7 +167,7 @@ async fn a_cut_is_mended_by_itself() {
     store.apply(insert(1)).await.unwrap();
     for _ in 0..5 {
         proxy.cut();
-        until("read", async || match store.load(id(1)).await {
+        until(async || match store.load(id(1)).await {
             Ok(row) => row.is_some(),
             Err(error) => {
                 assert!(is_unavailable(&error), "{error}");
@@ -175,7 +175,7 @@ async fn a_cut_is_mended_by_itself() {
             }
         })
         .await;
-        until("written", async || store.apply(insert(1)).await.is_ok()).await;
+        until(async || store.apply(insert(1)).await.is_ok()).await;
     }
 }
 
@@ -185,7 +185,7 @@ async fn a_server_that_is_gone_is_an_error_at_once() {
     let (_server, proxy, url) = through().await;
     let store = RedisStore::connect(&url).await.unwrap();
     proxy.close();
-    until("down", async || store.load(id(1)).await.is_err()).await;
+    until(async || store.load(id(1)).await.is_err()).await;
     let before = proxy.accepted();
     let started = Instant::now();
     let mut asked = 0;
@@ -199,8 +199,8 @@ async fn a_server_that_is_gone_is_an_error_at_once() {
     assert!(asked > 50, "{asked}: told at once");
     assert!((1..=20).contains(&attempts), "{attempts} attempts in 2 s");
     proxy.open();
-    until("back", async || store.load(id(1)).await.is_ok()).await;
-    until("back", async || store.apply(insert(1)).await.is_ok()).await;
+    until(async || store.load(id(1)).await.is_ok()).await;
+    until(async || store.apply(insert(1)).await.is_ok()).await;
 }
 
 /// [R04] The server makes it and the answer is lost: nobody is told that the write was made, nor that it was
@@ -218,11 +218,8 @@ async fn a_write_whose_answer_is_lost_is_an_error() {
         assert!(is_unavailable(&error) && error.to_string().contains("may be made or not"), "{error}");
     }
     let direct = RedisStore::connect(&server.url()).await.unwrap();
-    until("made", async || listed(&direct, None).await.len() == 3).await;
-    until("back", async || {
-        store.apply(Write::Delete(id(2))).await.is_ok_and(|done| done == Outcome::Applied)
-    })
-    .await;
+    until(async || listed(&direct, None).await.len() == 3).await;
+    until(async || store.apply(Write::Delete(id(2))).await.is_ok_and(|done| done == Outcome::Applied)).await;
 }
 
 /// [R01] Nothing comes back: a bounded wait, then another connection.
@@ -237,8 +234,8 @@ async fn a_stalled_way_is_given_up() {
     assert!(read.unwrap_err().is_transient() && write.unwrap_err().is_transient());
     assert!(started.elapsed() < Duration::from_secs(30));
     proxy.open();
-    until("back", async || store.load(id(1)).await.is_ok()).await;
-    until("back", async || store.apply(insert(3)).await.is_ok()).await;
+    until(async || store.load(id(1)).await.is_ok()).await;
+    until(async || store.apply(insert(3)).await.is_ok()).await;
 }
 
 /// [R03] Callers go away at every moment; those who stay get their own answers.

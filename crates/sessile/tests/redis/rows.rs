@@ -67,9 +67,9 @@ async fn a_row_that_cannot_be_read_is_told_and_passed_by() {
         assert!(matches!(&error, StoreError::Malformed(row) if row.id == id(number).to_string()), "{error}");
         assert!(error.to_string().contains(field) && !error.to_string().contains("yesterday"), "{error}");
         assert!(store.load_many(&[id(number), id(9)]).await[1].as_ref().unwrap().is_some());
-        let page = store.list(&everything()).await.unwrap();
+        let page = store.list(&everything(10_000)).await.unwrap();
         assert_eq!((page.records.len(), page.malformed.len()), (1, 1));
-        let small = ListQuery { limit: 1, ..everything() };
+        let small = ListQuery { limit: 1, ..everything(10_000) };
         let first = store.list(&small).await.unwrap();
         let second = store.list(&ListQuery { after: first.next, ..small }).await.unwrap();
         assert_eq!(first.records.len() + second.records.len(), 1);
@@ -91,7 +91,7 @@ async fn a_key_that_is_no_hash_harms_nobody() {
     assert!(matches!(store.load(id(1)).await.unwrap_err(), StoreError::Malformed(_)));
     let outcomes = store.apply_many(vec![update(1, "{}", "[]"), update(2, "{}", "[]")]).await;
     assert!(outcomes[0].is_err() && matches!(outcomes[1], Ok(Outcome::Applied)));
-    let page = store.list(&everything()).await.unwrap();
+    let page = store.list(&everything(10_000)).await.unwrap();
     assert_eq!((page.records.len(), page.malformed.len()), (1, 1));
     assert_eq!(store.stats(time(NOW)).await.unwrap().live, 1);
 }
@@ -172,7 +172,7 @@ async fn foreign_members_of_an_index_are_passed_by() {
     }
     let () = other.zadd(format!("{}user:{{ada}}", prefix.name), "zebra", 0).unwrap();
     for limit in [1, 2, 7, 100] {
-        let (mut ids, mut query) = (Vec::new(), ListQuery { limit, ..everything() });
+        let (mut ids, mut query) = (Vec::new(), ListQuery { limit, ..everything(10_000) });
         loop {
             let page = store.list(&query).await.unwrap();
             ids.extend(page.records.iter().map(SessionRecord::id));
@@ -196,7 +196,7 @@ async fn each_call_takes_the_commands_that_it_says() {
     // The first time of a script is another command.
     store.apply_many((0..100).map(insert_for).collect()).await;
     store.apply(update(0, "{}", "{}")).await.unwrap();
-    store.apply(rotate(0, record(200, Some("ada"), "{}"), "{}")).await.unwrap();
+    store.apply(rotate(0, "{}", record(200, Some("ada"), "{}"))).await.unwrap();
     store.delete_user(&user("nobody"), None).await.unwrap();
     let sent = || {
         let told = server.command(&["INFO", "commandstats"]).unwrap();
@@ -215,7 +215,7 @@ async fn each_call_takes_the_commands_that_it_says() {
     assert_eq!(sent(), (0, 3, 0));
     store.apply(update(1, "{}", "[]")).await.unwrap();
     assert_eq!(sent(), (1, 1, 0));
-    store.apply(rotate(1, record(201, Some("ada"), "{}"), "[]")).await.unwrap();
+    store.apply(rotate(1, "[]", record(201, Some("ada"), "{}"))).await.unwrap();
     assert_eq!(sent(), (1, 1, 0));
     store.apply_many((300..310).map(insert_for).collect()).await;
     assert_eq!(sent(), (10, 0, 0));

@@ -1,20 +1,20 @@
 //! Rows, and a log of one test.
 
+#[path = "../support/rows.rs"]
+mod rows;
+
 use std::fmt::Write as _;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
 
-use sessile::record::{Columns, SessionId, SessionRecord, StoredData, Timestamp, UserId};
-use sessile::store::{Expiry, ListQuery, Liveness, Rotation, SessionStore, Update, Write};
+use sessile::record::{SessionId, SessionRecord};
+use sessile::store::{ListQuery, SessionStore};
 use tracing::field::{Field, Visit};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 
+pub(crate) use rows::*;
+
 pub(crate) const NOW: &str = "2090-01-02 03:04:05.000000";
 pub(crate) const LATER: &str = "2090-01-02 04:00:00.000000";
-
-pub(crate) fn time(text: &str) -> Timestamp {
-    Timestamp::parse(text).unwrap()
-}
 
 /// A different id for every number, in all buckets.
 pub(crate) fn id(number: u32) -> SessionId {
@@ -24,62 +24,9 @@ pub(crate) fn id(number: u32) -> SessionId {
     SessionId::from_bytes(bytes)
 }
 
-pub(crate) fn user(name: &str) -> UserId {
-    UserId::new(name).unwrap()
-}
-
-/// A live row.
-pub(crate) fn record(number: u32, owner: Option<&str>, data: &str) -> SessionRecord {
-    SessionRecord::from_columns(Columns {
-        id: id(number),
-        user_id: owner.map(user),
-        data: StoredData::Text(data.into()),
-        created_at: Some(time(NOW)),
-        expires_at: time(LATER),
-        updated_at: Some(time(NOW)),
-    })
-}
-
-pub(crate) fn insert(number: u32) -> Write {
-    Write::Insert(record(number, None, "{}"))
-}
-
-pub(crate) fn update(number: u32, expected: &str, data: &str) -> Write {
-    Write::Update(Update {
-        id: id(number),
-        expected: StoredData::Text(expected.into()),
-        data: data.into(),
-        user_id: None,
-        expires_at: Expiry::Keep,
-        now: time(NOW).into(),
-    })
-}
-
-pub(crate) fn rotate(from: u32, to: SessionRecord, expected: &str) -> Write {
-    Write::Rotate(Rotation {
-        id: id(from),
-        expected: StoredData::Text(expected.into()),
-        record: to,
-        now: time(NOW).into(),
-    })
-}
-
-pub(crate) fn everything() -> ListQuery {
-    ListQuery { user: None, liveness: Liveness::Any, now: time(NOW), after: None, limit: 10_000 }
-}
-
 pub(crate) async fn listed(store: &impl SessionStore, owner: Option<&str>) -> Vec<SessionId> {
-    let page = store.list(&ListQuery { user: owner.map(user), ..everything() }).await.unwrap();
+    let page = store.list(&ListQuery { user: owner.map(user), ..everything(10_000) }).await.unwrap();
     page.records.iter().map(SessionRecord::id).collect()
-}
-
-/// Waits for what has to happen.
-pub(crate) async fn until(what: &str, mut condition: impl AsyncFnMut() -> bool) {
-    let started = Instant::now();
-    while !condition().await {
-        assert!(started.elapsed() < Duration::from_secs(60), "{what}: it did not happen");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
 }
 
 /// What is logged on this thread while it lives.

@@ -8,7 +8,7 @@ use sessile::store::{PurgeLimits, SessionStore, SqliteStore, Write};
 use crate::support::{Database, NOW, SqlLog, id, record, time};
 
 /// So many rows that have expired, and one that lives.
-async fn expired(database: &Database, store: &SqliteStore, rows: u16) {
+async fn expired(database: &Database, store: &SqliteStore, rows: u32) {
     let mut sql = database.sql();
     let transaction = sql.transaction().unwrap();
     for number in 1..=rows {

@@ -8,17 +8,11 @@ use sessile::store::{
     StoreError, Touch, Update, Write,
 };
 
-use crate::support::{Database, LATER, NOW, id, record, time};
+use crate::support::{Database, LATER, NOW, change, id, record, time};
 
-fn update(number: u16, expected: StoredData) -> Update {
-    Update {
-        id: id(number),
-        expected,
-        data: "{\"new\": 1}".into(),
-        user_id: None,
-        expires_at: Expiry::Keep,
-        now: time(NOW).into(),
-    }
+/// A new value in place of what was read.
+fn update(number: u32, expected: StoredData) -> Update {
+    change(number, expected, "{\"new\": 1}")
 }
 
 async fn list_all(store: &SqliteStore, limit: usize) -> Vec<ListPage> {

@@ -1,17 +1,22 @@
 //! A database in a directory of its own, seen through the store, through plain SQL and through the
 //! SQL log.
 
+#[path = "../support/rows.rs"]
+mod rows;
+
 use std::collections::HashMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, Once};
 
-use sessile::record::{Columns, SessionId, SessionRecord, StoredData, Timestamp, UserId};
+use sessile::record::SessionId;
 use sessile::store::sqlite::SqliteOptions;
 use sessile::store::{SessionStore, SqliteStore};
 use tracing::field::{Field, Visit};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
+
+pub(crate) use rows::*;
 
 pub(crate) const NOW: &str = "2030-01-02 03:04:05.000000";
 pub(crate) const LATER: &str = "2030-01-02 04:00:00.000000";
@@ -49,27 +54,8 @@ impl Database {
     }
 }
 
-pub(crate) fn time(text: &str) -> Timestamp {
-    Timestamp::parse(text).unwrap()
-}
-
-/// A different id for every number.
-pub(crate) fn id(number: u16) -> SessionId {
-    let mut bytes = [0; 16];
-    bytes[..2].copy_from_slice(&number.to_be_bytes());
-    SessionId::from_bytes(bytes)
-}
-
-/// A live row.
-pub(crate) fn record(number: u16, user: Option<&str>, data: &str) -> SessionRecord {
-    SessionRecord::from_columns(Columns {
-        id: id(number),
-        user_id: user.map(|user| UserId::new(user).unwrap()),
-        data: StoredData::Text(data.into()),
-        created_at: Some(time(NOW)),
-        expires_at: time(LATER),
-        updated_at: Some(time(NOW)),
-    })
+pub(crate) fn id(number: u32) -> SessionId {
+    rows::numbered(number, 0)
 }
 
 /// Statements by database, since the log is one for all tests of this program.

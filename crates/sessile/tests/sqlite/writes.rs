@@ -11,11 +11,7 @@ use sessile::store::{
 };
 use tokio::task::JoinSet;
 
-use crate::support::{Database, LATER, NOW, SqlLog, id, record, time};
-
-fn insert(number: u16) -> Write {
-    Write::Insert(record(number, None, "{}"))
-}
+use crate::support::{Database, LATER, NOW, SqlLog, id, insert, record, time};
 
 /// Holds the write lock as another process would, until it is dropped.
 fn lock(database: &Database) -> rusqlite::Connection {
@@ -103,7 +99,8 @@ async fn writes_that_wait_together_are_committed_together() {
     let statements = log.take();
     let commits = statements.iter().filter(|statement| *statement == "COMMIT").count();
     assert!(commits <= 2, "{statements:?}");
-    assert_eq!(statements.iter().filter(|statement| statement.starts_with("INSERT")).count(), 64);
+    let inserts = statements.iter().filter(|statement| statement.starts_with("INSERT")).count();
+    assert!((64..=65).contains(&inserts), "{inserts}: one that was alone at first may have met the lock");
 }
 
 #[tokio::test]

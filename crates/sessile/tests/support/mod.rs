@@ -28,7 +28,7 @@ use sessile::store::{
     ListPage, ListQuery, Loaded, MemoryStore, Outcome, PurgeBatch, PurgeLimits, SessionStore, SqliteStore,
     StoreError, StoreStats, Write,
 };
-use sessile::{CookieConfig, Policy, SessionId, SessionLayer, Sessions, UserId};
+use sessile::{CookieConfig, Policy, Session, SessionId, SessionLayer, Sessions, UserId};
 use tower::ServiceExt;
 
 type Interference = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -371,4 +371,16 @@ async fn read(response: Response<Body>) -> Answer {
 
 pub fn seconds(n: u64) -> Duration {
     Duration::from_secs(n)
+}
+
+/// Whom a request finds signed in.
+pub async fn who(visitor: &mut Visitor) -> String {
+    let handler =
+        async |session: Session| session.user_id().map_or("nobody".to_owned(), |user| user.to_string());
+    visitor.does(handler).await.body
+}
+
+/// Signs in, and is told so.
+pub async fn sign_in(visitor: &mut Visitor, user: &'static str) {
+    assert_eq!(visitor.does(async move |session: Session| session.login(user)).await.status, 200);
 }

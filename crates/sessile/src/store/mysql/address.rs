@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use super::fault::NAME;
 use super::tls::SslMode;
 use crate::store::StoreUrlError;
+use crate::store::host::host_and_port;
 use crate::store::percent::decoded;
 use crate::store::url::option_name;
 
@@ -51,7 +52,8 @@ impl Address {
             Some((name, password)) => (text(name, "the user")?, text(password, "the password")?),
             None => (String::new(), String::new()),
         };
-        let (host, port) = host_and_port(server)?;
+        let (host, port) = host_and_port(server, PORT).map_err(invalid)?;
+        let host = if host.is_empty() { "localhost".to_owned() } else { host };
         let database = text(path.strip_prefix('/').unwrap_or(path), "the database")?;
         if database.is_empty() || database.contains('/') {
             return Err(invalid("name one database: mysql://user:password@host/database"));
@@ -128,21 +130,6 @@ impl Address {
 
 fn invalid(problem: impl Into<String>) -> StoreUrlError {
     StoreUrlError::Invalid { store: NAME, problem: problem.into() }
-}
-
-/// `host`, `host:port`, `[::1]:port`.
-fn host_and_port(server: &str) -> Result<(String, u16), StoreUrlError> {
-    let (host, port) = match server.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
-        Some((host, rest)) => (host, rest.strip_prefix(':')),
-        None => match server.split_once(':') {
-            Some((host, port)) => (host, Some(port)),
-            None => (server, None),
-        },
-    };
-    // What is no port may be a password in the wrong place: it is not shown.
-    let port = port.map_or(Ok(PORT), str::parse).map_err(|_| invalid("the port is no number up to 65535"))?;
-    let host = decoded(host).ok_or_else(|| invalid("the host is not UTF-8"))?;
-    Ok((if host.is_empty() { "localhost".to_owned() } else { host }, port))
 }
 
 /// The URL again, without what follows the user's name.

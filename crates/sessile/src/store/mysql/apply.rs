@@ -18,9 +18,10 @@ use super::row;
 use super::session::{Session, in_time};
 use super::sql::{Kept, Sql};
 use crate::record::{SessionId, UserId};
+use crate::store::answer::{Answer, Applied};
 use crate::store::backoff::short_pause;
 use crate::store::chain::Chains;
-use crate::store::{Outcome, StoreError, Write};
+use crate::store::{Outcome, Write};
 
 /// How often a write is made, at most.
 const ATTEMPTS: usize = 8;
@@ -35,26 +36,6 @@ const PATIENT: usize = 4;
 const ROUNDS: usize = 100;
 
 pub(super) type Made = Result<Outcome, Fault>;
-pub(super) type Applied = Result<Outcome, StoreError>;
-
-/// What becomes of a write.
-pub(super) enum Answer {
-    Now(Applied),
-    /// It waits for a row that somebody else has locked.
-    Later(oneshot::Receiver<Applied>),
-}
-
-impl Answer {
-    pub(super) async fn get(self) -> Applied {
-        match self {
-            Answer::Now(applied) => applied,
-            Answer::Later(applied) => applied.await.unwrap_or_else(|_| {
-                Err(unavailable("the runtime is shutting down; the write may be made or not"))
-            }),
-        }
-    }
-}
-
 /// Where writes are made.
 pub(super) struct Writer {
     grouped: Arc<Pool>,

@@ -56,6 +56,7 @@ use std::time::Instant;
 use async_trait::async_trait;
 use mysql_async::{Row, Value};
 
+use super::answer::Answer;
 use super::group::Group;
 use super::purge::{Chunk, Chunks};
 use super::{
@@ -67,7 +68,7 @@ use crate::record::{Clock, SessionId, Timestamp, UserId};
 pub(super) use address::Address;
 pub use options::MySqlOptions;
 
-use apply::{Answer, BATCHES, Writer};
+use apply::{BATCHES, Writer};
 use call::bound_user;
 use fault::{Fault, NAME, Place, unavailable};
 use finish::Finish;
@@ -233,7 +234,7 @@ impl SessionStore for MySqlStore {
                 None => return Err(unavailable("its batch was lost; the write may be made or not")),
             },
         };
-        answer.get().await
+        answer.get(NAME).await
     }
 
     async fn apply_many(&self, writes: Vec<Write>) -> Vec<Result<Outcome, StoreError>> {
@@ -241,7 +242,7 @@ impl SessionStore for MySqlStore {
         let answers = Finish::new(async move { writer.make(writes).await }).await;
         let mut outcomes = Vec::with_capacity(answers.len());
         for answer in answers {
-            outcomes.push(answer.get().await);
+            outcomes.push(answer.get(NAME).await);
         }
         outcomes
     }

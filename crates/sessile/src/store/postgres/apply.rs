@@ -19,10 +19,11 @@ use super::fault::{Fault, Place, unavailable};
 use super::link::{Dialler, Duty, Link, Parameter};
 use super::row::{Bound, Key};
 use crate::record::UserId;
+use crate::store::answer::{Answer, Applied};
 use crate::store::backoff::short_pause;
 use crate::store::chain::Chains;
 use crate::store::wave::waves;
-use crate::store::{Outcome, StoreError, Write};
+use crate::store::{Outcome, Write};
 
 /// How often a write is made again that the database undid for the sake of others.
 const ATTEMPTS: usize = 8;
@@ -34,26 +35,6 @@ const GROUP_WAIT: Duration = Duration::from_millis(100);
 const PATIENT: usize = 4;
 
 pub(super) type Made = Result<Outcome, Fault>;
-pub(super) type Applied = Result<Outcome, StoreError>;
-
-/// What becomes of a write.
-pub(super) enum Answer {
-    Now(Applied),
-    /// It waits for a row that somebody else has locked.
-    Later(oneshot::Receiver<Applied>),
-}
-
-impl Answer {
-    pub(super) async fn get(self) -> Applied {
-        match self {
-            Answer::Now(applied) => applied,
-            Answer::Later(applied) => applied.await.unwrap_or_else(|_| {
-                Err(unavailable("the runtime is shutting down; the write may be made or not"))
-            }),
-        }
-    }
-}
-
 /// Where writes are made.
 pub(super) struct Writer {
     grouped: Link,

@@ -60,6 +60,7 @@ use async_trait::async_trait;
 use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 
+use super::answer::Answer;
 use super::group::Group;
 use super::purge::{Chunk, Chunks};
 use super::{
@@ -71,7 +72,7 @@ use crate::record::{Clock, SessionId, SessionRecord, Timestamp, UserId};
 pub(super) use address::Address;
 pub use options::PostgresOptions;
 
-use apply::{Answer, Writer};
+use apply::Writer;
 use fault::{Fault, NAME, Place, unavailable};
 use link::{Dialler, Duty, Link, Parameter};
 use row::{Bound, Key, Micros};
@@ -236,7 +237,7 @@ impl SessionStore for PostgresStore {
 
     async fn apply(&self, write: Write) -> Result<Outcome, StoreError> {
         match self.0.group.ask(write).await {
-            Some(answer) => answer.get().await,
+            Some(answer) => answer.get(NAME).await,
             None => Err(unavailable("its batch was lost; the write may be made or not")),
         }
     }
@@ -244,7 +245,7 @@ impl SessionStore for PostgresStore {
     async fn apply_many(&self, writes: Vec<Write>) -> Vec<Result<Outcome, StoreError>> {
         let mut outcomes = Vec::with_capacity(writes.len());
         for answer in self.0.writer.make(writes).await {
-            outcomes.push(answer.get().await);
+            outcomes.push(answer.get(NAME).await);
         }
         outcomes
     }

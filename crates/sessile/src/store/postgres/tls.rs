@@ -193,25 +193,22 @@ mod tests {
 
     use rustls::pki_types::PrivateKeyDer;
     use rustls::{ServerConfig, ServerConnection, StreamOwned};
+    use sessile_test_network::{Authority, Certificate};
     use tokio_postgres::Config;
 
     use super::*;
 
-    fn file(name: &str) -> PathBuf {
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/support/tls").join(name)
-    }
-
     /// Takes connections as PostgreSQL does until it knows who is there; tells what it then reads, or
     /// nothing where the client turned away.
-    fn server() -> (SocketAddr, Receiver<Vec<u8>>) {
+    fn server(shown: &Certificate) -> (SocketAddr, Receiver<Vec<u8>>) {
         let provider = Arc::new(ring::default_provider());
         let config = ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .unwrap()
             .with_no_client_auth()
             .with_single_cert(
-                read(&file("server.pem")).unwrap(),
-                PrivateKeyDer::from_pem_file(file("server.key")).unwrap(),
+                read(Path::new(&shown.certificate)).unwrap(),
+                PrivateKeyDer::from_pem_file(&shown.key).unwrap(),
             )
             .unwrap();
         let config = Arc::new(config);
@@ -236,10 +233,10 @@ mod tests {
     }
 
     /// Whether the client says who it is, through the encrypted way.
-    async fn trusts(mode: &str, host: &str, roots: Option<&str>) -> bool {
-        let (address, told) = server();
+    async fn trusts(shown: &Certificate, mode: &str, host: &str, roots: Option<&str>) -> bool {
+        let (address, told) = server(shown);
         let mode = SslMode::parse(mode).unwrap();
-        let tls = connector(mode, roots.map(file).as_deref()).unwrap().unwrap();
+        let tls = connector(mode, roots.map(Path::new)).unwrap().unwrap();
         let mut config = Config::new();
         config.host(host).hostaddr(address.ip()).port(address.port()).user("ada").ssl_mode(mode.of_driver());
         // It ends here in any case: that server knows no more of the protocol.
@@ -249,28 +246,34 @@ mod tests {
 
     #[tokio::test]
     async fn each_mode_trusts_as_libpq_does() {
+        let (authority, stranger) = (Authority::new(), Authority::new());
+        let (root, other) = (authority.root(), stranger.root());
+        let (root, other) = (Some(root.as_str()), Some(other.as_str()));
+        let shown = authority.certify("db.example");
         for (mode, host, roots, trusted) in [
             ("prefer", "elsewhere.example", None, true),
             ("require", "elsewhere.example", None, true),
-            ("require", "elsewhere.example", Some("root.pem"), true),
-            ("require", "db.example", Some("other.pem"), false),
-            ("verify-ca", "elsewhere.example", Some("root.pem"), true),
-            ("verify-ca", "db.example", Some("other.pem"), false),
+            ("require", "elsewhere.example", root, true),
+            ("require", "db.example", other, false),
+            ("verify-ca", "elsewhere.example", root, true),
+            ("verify-ca", "db.example", other, false),
             ("verify-ca", "db.example", None, false),
-            ("verify-full", "db.example", Some("root.pem"), true),
-            ("verify-full", "elsewhere.example", Some("root.pem"), false),
-            ("verify-full", "db.example", Some("other.pem"), false),
+            ("verify-full", "db.example", root, true),
+            ("verify-full", "elsewhere.example", root, false),
+            ("verify-full", "db.example", other, false),
             ("verify-full", "db.example", None, false),
         ] {
-            assert_eq!(trusts(mode, host, roots).await, trusted, "{mode} {host} {roots:?}");
+            assert_eq!(trusts(&shown, mode, host, roots).await, trusted, "{mode} {host} {roots:?}");
         }
     }
 
     #[test]
     fn a_root_certificate_that_is_not_there_is_named() {
-        let Err(error) = connector(SslMode::VerifyFull, Some(&file("absent.pem"))) else { panic!() };
+        let Err(error) = connector(SslMode::VerifyFull, Some(Path::new("absent.pem"))) else { panic!() };
         assert!(error.contains("absent.pem cannot be read"), "{error}");
-        let Err(error) = connector(SslMode::VerifyFull, Some(&file("server.key"))) else { panic!() };
+        let authority = Authority::new();
+        let shown = authority.certify("db.example");
+        let Err(error) = connector(SslMode::VerifyFull, Some(Path::new(&shown.key))) else { panic!() };
         assert!(error.contains("no root certificate in "), "{error}");
     }
 }

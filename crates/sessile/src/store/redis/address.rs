@@ -9,6 +9,7 @@ use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo, ProtocolVersion,
 
 use super::fault::NAME;
 use crate::store::StoreUrlError;
+use crate::store::host::host_and_port;
 use crate::store::percent::decoded;
 use crate::store::url::option_name;
 
@@ -141,19 +142,10 @@ fn word(name: &str, text: &str) -> Result<Option<String>, StoreUrlError> {
     Ok(Some(text).filter(|text| !text.is_empty()))
 }
 
-/// `host`, `host:port` or `[::1]:port`; this machine when there is none.
+/// This machine when none is named.
 fn host(text: &str) -> Result<(String, u16), StoreUrlError> {
-    let bracketed = text.strip_prefix('[').and_then(|text| text.split_once(']'));
-    let (name, port) = match bracketed {
-        Some((name, rest)) => (name, rest.strip_prefix(':')),
-        None => text.split_once(':').map_or((text, None), |(name, port)| (name, Some(port))),
-    };
-    let name = if name.is_empty() { "127.0.0.1" } else { name };
-    let port = match port.filter(|port| !port.is_empty()) {
-        Some(port) => port.parse().map_err(|_| invalid("what stands after a host's colon is no port"))?,
-        None => PORT,
-    };
-    Ok((name.to_owned(), port))
+    let (name, port) = host_and_port(text, PORT).map_err(invalid)?;
+    Ok((if name.is_empty() { "127.0.0.1".to_owned() } else { name }, port))
 }
 
 fn database(path: &str) -> Result<i64, StoreUrlError> {
@@ -223,7 +215,7 @@ mod tests {
         for (url, says) in [
             ("redis://a,b", "one host, or redis-cluster://"),
             ("redis-cluster://a/1", "a Cluster has the database 0 alone"),
-            ("redis://h:port", "no port"),
+            ("redis://h:port", "the port is no number"),
             ("redis://h/x", "the database is no number"),
             ("redis://h?table=x", "unknown option \"table\""),
             ("redis://h?prefix=", "unknown option \"prefix\""),

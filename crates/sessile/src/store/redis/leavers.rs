@@ -2,14 +2,14 @@
 //!
 //! Not at once: a failover may forget that a row was deleted, on its server and not on its user's. A session
 //! that is back has to be found by who ends all sessions of its user. So an id leaves a minute later, and only
-//! if its row is still gone. Where the process ends before, it leaves when the index is next read after its
-//! time is over.
+//! if its row is still gone. Where the process ends before, or too many wait,
+//! it leaves when the index is next read after its time is over.
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use redis::Value;
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::time::Instant;
 
 use super::Inner;
@@ -18,6 +18,8 @@ use crate::record::{SessionId, UserId};
 
 /// A failover is over by then, and the old primary a replica.
 const GRACE: Duration = Duration::from_secs(60);
+/// Ids that wait for their minute, at most: some 10 MB.
+const QUEUE: usize = 65_536;
 /// Ids in one step, at most.
 const CHUNK: usize = 256;
 
@@ -36,17 +38,17 @@ impl Leaver {
 }
 
 /// Where they are told.
-pub(super) type Leavers = UnboundedSender<Leaver>;
+pub(super) type Leavers = Sender<Leaver>;
 
-pub(super) fn leavers() -> (Leavers, UnboundedReceiver<Leaver>) {
-    unbounded_channel()
+pub(super) fn leavers() -> (Leavers, Receiver<Leaver>) {
+    channel(QUEUE)
 }
 
 impl Inner {
     /// The row with this id is no longer this user's.
     pub(super) fn leaves(&self, user: &UserId, id: SessionId) {
-        // Where nobody listens any more, the entry stays until its time is over.
-        let _ = self.leavers.send(Leaver::new(user, id));
+        // Where nobody listens any more, or too many wait, the entry stays until its time is over.
+        let _ = self.leavers.try_send(Leaver::new(user, id));
     }
 
     /// Takes those out whose rows are still gone.
@@ -60,7 +62,7 @@ impl Inner {
 }
 
 /// Runs until the store is gone.
-pub(super) async fn sweep(inner: Weak<Inner>, mut leavers: UnboundedReceiver<Leaver>) {
+pub(super) async fn sweep(inner: Weak<Inner>, mut leavers: Receiver<Leaver>) {
     let mut batch = Vec::with_capacity(CHUNK);
     while leavers.recv_many(&mut batch, CHUNK).await > 0 {
         if let Some(last) = batch.last() {

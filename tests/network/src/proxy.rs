@@ -1,5 +1,4 @@
 //! A TCP proxy between a store and its server, which can fail as networks do.
-#![allow(missing_docs, unreachable_pub, dead_code, reason = "shared by several test programs")]
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -22,7 +21,9 @@ enum Way {
 }
 
 /// Listens on a port of its own as long as it lives.
+#[derive(Debug)]
 pub struct Proxy {
+    /// Where it listens.
     pub address: SocketAddr,
     way: Arc<watch::Sender<Way>>,
     accepted: Arc<AtomicUsize>,

@@ -1,17 +1,11 @@
 //! What a request costs, counted on the way to the server and by the server's own log of statements.
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "the helpers of tests")]
-
-#[path = "../../../crates/sessile/tests/support/proxy.rs"]
-mod proxy;
-#[path = "outages/stage.rs"]
-#[allow(dead_code, reason = "shared with the outages")]
-mod stage;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use sessile_test_stores::Backend;
-use stage::Stage;
+
+use crate::stage::Stage;
 
 /// What a request is promised to cost: statements, and as many round trips.
 const PROMISED: [(&str, u64); 4] = [("/who", 1), ("/change", 2), ("/login", 2), ("/logout", 2)];

@@ -1,18 +1,14 @@
 //! A server that stops, dies, stands still or cannot be reached, seen by browsers: on every store with a server.
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "the helpers of tests")]
-
-#[path = "../../../crates/sessile/tests/support/proxy.rs"]
-mod proxy;
-#[path = "outages/stage.rs"]
-mod stage;
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::task::Poll;
 use std::time::Duration;
 
+use sessile_test_network::Proxy;
 use sessile_test_stores::Backend;
-use stage::Stage;
+
+use crate::stage::Stage;
 
 /// Every request that has a session to ask for.
 const REQUESTS: [&str; 4] = ["/who", "/change", "/login", "/logout"];
@@ -129,7 +125,7 @@ async fn cuts_under_load_log_nobody_out() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_login_that_was_cut_off_sets_no_cookie() {
     for backend in Backend::SERVERS {
-        for way in [proxy::Proxy::mute, proxy::Proxy::close] {
+        for way in [Proxy::mute, Proxy::close] {
             let stage = Stage::new(backend, Duration::from_secs(5)).await;
             let mut known = stage.signed_in("ada").await;
             for visitor in [&mut stage.visitor(), &mut known] {
@@ -153,7 +149,7 @@ async fn a_logout_that_was_cut_off_is_never_falsely_done() {
         let stage = Stage::new(backend, Duration::from_secs(5)).await;
         for round in 0..18u64 {
             let mut visitor = stage.signed_in("ada").await;
-            let way = [proxy::Proxy::mute, proxy::Proxy::close, proxy::Proxy::cut][round as usize % 3];
+            let way = [Proxy::mute, Proxy::close, Proxy::cut][round as usize % 3];
             stage.at_commit(way);
             let opening = stage.opens_after(Duration::from_millis(round / 3 * 4));
             let stolen = visitor.clone();

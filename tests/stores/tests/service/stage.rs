@@ -13,11 +13,10 @@ use http::{HeaderMap, Request, StatusCode};
 use sessile::record::Timestamp;
 use sessile::store::{ListQuery, Liveness, SessionStore, StoreUrl};
 use sessile::{Policy, Session, SessionError, SessionLayer, Sessions};
+use sessile_test_network::Proxy;
 use sessile_test_servers::{Outcome, Server};
 use sessile_test_stores::{Backend, Place};
 use tower::ServiceExt as _;
-
-use crate::proxy::Proxy;
 
 /// How long something may take to come back by itself on a machine that has other things to do.
 const PATIENCE: Duration = Duration::from_secs(60);

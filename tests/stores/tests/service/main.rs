@@ -1,0 +1,7 @@
+//! A service on every store with a server: what its requests cost, and what becomes of them when the server
+//! stops, dies, stands still or cannot be reached.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "the helpers of tests")]
+
+mod costs;
+mod outages;
+mod stage;
