@@ -7,6 +7,7 @@ mod apt;
 mod bench;
 mod browser;
 mod conformance;
+mod peers;
 mod problem;
 mod programs;
 mod python;

@@ -1,10 +1,11 @@
-//! What the tests need from the machine: a browser with its driver, Python with the package to test against,
-//! and the programs of the database servers.
+//! What the tests need: from the machine a browser with its driver, Python with the packages to test against,
+//! and the programs of the database servers; from this repository the programs on other session libraries.
 
 use std::path::{Path, PathBuf};
 
 use crate::apt;
 use crate::browser::{self, Browser};
+use crate::peers;
 use crate::problem::Problem;
 use crate::programs::Places;
 use crate::python::{self, Python};
@@ -16,6 +17,7 @@ pub(crate) struct Ready {
     pub(crate) chromium: PathBuf,
     pub(crate) chromedriver: PathBuf,
     pub(crate) python: PathBuf,
+    pub(crate) tower_sessions: PathBuf,
     /// The servers to start, all of whose programs are there.
     pub(crate) servers: Vec<Kind>,
 }
@@ -27,6 +29,7 @@ pub(crate) fn run() -> Result<Ready, Problem> {
     let (browser, python) = programs(&places)?;
     let requirements = workspace_root().join("tests/interop/requirements.txt");
     let python = python::environment(&python, &requirements, &target.join("test-env"))?;
+    let tower_sessions = peers::tower_sessions(&target)?;
     println!("chromium      {} ({})", browser.chromium.display(), browser.version);
     println!("chromedriver  {}", browser.chromedriver.display());
     println!("python        {}", python.display());
@@ -34,6 +37,7 @@ pub(crate) fn run() -> Result<Ready, Problem> {
         chromium: browser.chromium,
         chromedriver: browser.chromedriver,
         python,
+        tower_sessions,
         servers: places.kinds,
     })
 }
