@@ -24,32 +24,32 @@ fn alone(bencher: Bencher<'_, '_>, subject: &str, sessions: usize, path: &'stati
 }
 
 /// Nobody asks for the session, and there is no cookie.
-#[divan::bench(args = ["bare", "bare-layer", "sessile-normal"], sample_count = 300, sample_size = 500)]
+#[divan::bench(args = ["bare", "bare-layer", "sessile-sqlite-normal"], sample_count = 300, sample_size = 500)]
 fn untouched_without_cookie(bencher: Bencher<'_, '_>, subject: &str) {
     alone(bencher, subject, 0, "/plain");
 }
 
 /// Nobody asks for the session that the cookie names.
-#[divan::bench(args = ["bare", "bare-layer", "sessile-normal"], sample_count = 300, sample_size = 500)]
+#[divan::bench(args = ["bare", "bare-layer", "sessile-sqlite-normal"], sample_count = 300, sample_size = 500)]
 fn untouched_with_cookie(bencher: Bencher<'_, '_>, subject: &str) {
     alone(bencher, subject, SESSIONS, "/plain");
 }
 
 /// The handler asks for the session, and there is no cookie.
-#[divan::bench(args = ["bare", "bare-layer", "sessile-normal"], sample_count = 300, sample_size = 500)]
+#[divan::bench(args = ["bare", "bare-layer", "sessile-sqlite-normal"], sample_count = 300, sample_size = 500)]
 fn anonymous(bencher: Bencher<'_, '_>, subject: &str) {
     alone(bencher, subject, 0, "/look");
 }
 
 /// The handler reads one value.
-#[divan::bench(args = ["hand-normal", "sessile-normal", "sessile-memory"], sample_count = 300, sample_size = 200)]
+#[divan::bench(args = ["hand-sqlite-normal", "sessile-sqlite-normal", "sessile-memory"], sample_count = 300, sample_size = 200)]
 fn read(bencher: Bencher<'_, '_>, subject: &str) {
     alone(bencher, subject, SESSIONS, "/read");
 }
 
 /// The handlers change one value each.
 #[divan::bench(
-    args = ["hand-normal", "sessile-normal", "hand-full", "sessile-full", "sessile-memory"],
+    args = ["hand-sqlite-normal", "sessile-sqlite-normal", "hand-sqlite-full", "sessile-sqlite-full", "sessile-memory"],
     sample_count = 50,
     sample_size = 5
 )]

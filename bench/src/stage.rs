@@ -14,6 +14,9 @@ use tower::ServiceExt as _;
 
 use crate::subject;
 
+/// Logins that are under way at once while sessions are made.
+const AT_ONCE: usize = 64;
+
 /// A subject with its sessions.
 pub struct Stage {
     router: Router,
@@ -26,27 +29,34 @@ pub struct Stage {
 impl Stage {
     /// Signs in as often as there are to be sessions; with none, requests carry no cookie.
     pub fn new(name: &str, sessions: usize) -> Stage {
-        let runtime = Builder::new_multi_thread().worker_threads(2).enable_time().build().unwrap();
         let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().to_owned();
+        Stage { _folder: folder, ..Stage::over(async || subject::router(name, &path).await, sessions) }
+    }
+
+    /// The same over a router of one's own, made within the runtime.
+    pub fn over(make: impl AsyncFnOnce() -> Router, sessions: usize) -> Stage {
+        let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let (router, cookies) = runtime.block_on(async {
-            let router = subject::router(name, folder.path()).await;
-            let mut cookies = Vec::new();
-            for i in 0..sessions {
-                let request = Request::get(format!("/login?i={i}")).body(Body::empty()).unwrap();
-                let response = router.clone().oneshot(request).await.unwrap();
-                assert_eq!(response.status(), StatusCode::OK, "{name} /login");
-                let cookie = response.headers()[SET_COOKIE].to_str().unwrap();
-                let (pair, _) = cookie.split_once(';').unwrap();
-                cookies.push(HeaderValue::from_str(pair).unwrap());
+            let router = make().await;
+            let mut cookies = Vec::with_capacity(sessions);
+            for from in (0..sessions).step_by(AT_ONCE) {
+                let logins = (from..sessions.min(from + AT_ONCE)).map(|i| login(router.clone(), i));
+                cookies.extend(join_all(logins).await);
             }
             (router, cookies)
         });
-        Stage { router, cookies, next: Cell::new(0), runtime, _folder: folder }
+        Stage { router, cookies, next: Cell::new(0), runtime, _folder: tempfile::tempdir().unwrap() }
     }
 
     /// [`alone`](Self::alone) needs it.
     pub fn enter(&self) -> EnterGuard<'_> {
         self.runtime.enter()
+    }
+
+    /// What the cookies themselves take.
+    pub fn cookie_bytes(&self) -> usize {
+        self.cookies.iter().map(|cookie| cookie.len() + size_of::<HeaderValue>()).sum()
     }
 
     /// A request with the next session's cookie.
@@ -78,4 +88,14 @@ impl Stage {
             assert_eq!(status.unwrap(), StatusCode::OK);
         }
     }
+}
+
+/// The cookie of a new session.
+async fn login(router: Router, i: usize) -> HeaderValue {
+    let request = Request::get(format!("/login?i={i}")).body(Body::empty()).unwrap();
+    let response = router.oneshot(request).await.unwrap();
+    assert_eq!(response.status(), StatusCode::OK, "login {i}");
+    let cookie = response.headers()[SET_COOKIE].to_str().unwrap();
+    let (pair, _) = cookie.split_once(';').unwrap();
+    HeaderValue::from_str(pair).unwrap()
 }

@@ -1,16 +1,14 @@
 //! `cargo xtask conformance`: the suite on every store, one table, and docs/stores.md brought up to date.
 
-use std::fs;
-use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 
+use crate::document::{self, Marks};
 use crate::problem::Problem;
 use crate::setup;
 use crate::step::command_line;
 
-/// Where the table stands in the document; what is around it is written by hand.
-const BEGIN: &str = "<!-- cargo xtask conformance --write: begin -->";
-const END: &str = "<!-- cargo xtask conformance --write: end -->";
+/// What writes the table into the document.
+const COMMAND: &str = "cargo xtask conformance --write";
 
 /// Runs the suite and prints the table, which `write` also keeps. The exit code is 1 when a case failed.
 pub(crate) fn run(write: bool) -> Result<ExitCode, Problem> {
@@ -30,37 +28,8 @@ pub(crate) fn run(write: bool) -> Result<ExitCode, Problem> {
     }
     print!("{table}");
     if write {
-        keep(&table, &setup::workspace_root().join("docs/stores.md"))?;
+        let stores = setup::workspace_root().join("docs/stores.md");
+        document::keep(&table, &Marks::of(COMMAND), &stores)?;
     }
     Ok(if ran.status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-}
-
-fn keep(table: &str, document: &Path) -> Result<(), Problem> {
-    let text = fs::read_to_string(document).map_err(|cause| Problem::file("read", document, &cause))?;
-    let text = replaced(&text, table).ok_or_else(|| {
-        Problem::new(format!("{} must hold `{BEGIN}`, and `{END}` after it", document.display()))
-    })?;
-    fs::write(document, text).map_err(|cause| Problem::file("write", document, &cause))
-}
-
-/// The text with this table between the marks; `None` when it does not have them.
-fn replaced(text: &str, table: &str) -> Option<String> {
-    let (before, rest) = text.split_once(BEGIN)?;
-    let (_, after) = rest.split_once(END)?;
-    Some(format!("{before}{BEGIN}\n{table}{END}{after}"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_what_stands_between_the_marks_is_replaced() {
-        let text = format!("by hand\n{BEGIN}\nold\n{END}\nby hand, too\n");
-        let once = replaced(&text, "new\n").unwrap();
-        assert_eq!(once, format!("by hand\n{BEGIN}\nnew\n{END}\nby hand, too\n"));
-        assert_eq!(replaced(&once, "new\n").unwrap(), once);
-        assert_eq!(replaced("no marks", "new\n"), None);
-        assert_eq!(replaced(&format!("{END}{BEGIN}"), "new\n"), None);
-    }
 }

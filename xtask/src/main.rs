@@ -7,6 +7,7 @@ mod apt;
 mod bench;
 mod browser;
 mod conformance;
+mod document;
 mod peers;
 mod problem;
 mod programs;
@@ -25,8 +26,11 @@ usage: cargo xtask <task>
 
 tasks:
   test [-- ARGS]  set up what the tests need, then run all of them; ARGS go to `cargo test`
-  bench [-- ROUNDS [SECONDS]]
-                  measure, and print the table of docs/benchmarks.md; by default 5 rounds, 1 second a cell
+  bench [-- [PARTS] [DATABASES] [OPTIONS]]
+                  measure, and print the tables of docs/benchmarks.md; --write keeps them there, and the
+                  charts in docs/images; PARTS: process, web, lone, purge, size, memory, or `report` for
+                  a report of what was measured before; DATABASES: memory, sqlite, postgres, mariadb, redis;
+                  OPTIONS: --rounds N (5), --seconds S for each cell (1), --only NAME
   conformance [--write]
                   run the conformance suite on every store, each on a server of its own, and print the table;
                   --write keeps it in docs/stores.md

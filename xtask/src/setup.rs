@@ -120,7 +120,7 @@ pub(crate) fn workspace_root() -> PathBuf {
 }
 
 /// The target folder: this program lies in `<target>/<profile>/`.
-fn target_folder() -> Result<PathBuf, Problem> {
+pub(crate) fn target_folder() -> Result<PathBuf, Problem> {
     let program = std::env::current_exe()
         .map_err(|cause| Problem::new(format!("cannot learn where this program lies: {cause}")))?;
     let target = program.ancestors().nth(2).map(Path::to_path_buf);

@@ -1,0 +1,130 @@
+//! The database servers under the subjects: private and throwaway, their durability the default one, with
+//! memory enough for what is measured.
+
+use std::fmt;
+use std::thread;
+
+use sessile_test_servers::{MYSQL, MariaDb, POSTGRES, Postgres, REDIS, Redis};
+
+/// Where a subject keeps its sessions.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) enum Database {
+    Memory,
+    Sqlite,
+    Postgres,
+    MariaDb,
+    Redis,
+}
+
+impl Database {
+    pub(crate) const ALL: [Database; 5] =
+        [Database::Memory, Database::Sqlite, Database::Postgres, Database::MariaDb, Database::Redis];
+
+    /// The one that a subject's name holds.
+    pub(crate) fn of(subject: &str) -> Database {
+        let named = |database: &Database| subject.contains(&database.to_string());
+        Database::ALL.into_iter().rev().find(named).unwrap_or(Database::Memory)
+    }
+
+    pub(crate) fn named(name: &str) -> Option<Database> {
+        Database::ALL.into_iter().find(|database| database.to_string() == name)
+    }
+}
+
+impl fmt::Display for Database {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Database::Memory => "memory",
+            Database::Sqlite => "sqlite",
+            Database::Postgres => "postgres",
+            Database::MariaDb => "mariadb",
+            Database::Redis => "redis",
+        })
+    }
+}
+
+/// Those that run; they end with the value.
+#[derive(Default)]
+pub(crate) struct Databases {
+    pub(crate) postgres: Option<Postgres>,
+    pub(crate) mariadb: Option<MariaDb>,
+    pub(crate) redis: Option<Redis>,
+}
+
+impl Databases {
+    /// Starts what these need, and prints their versions.
+    pub(crate) fn start(wanted: &[Database]) -> Databases {
+        let wants = |database| wanted.contains(&database);
+        thread::scope(|scope| {
+            let postgres = wants(Database::Postgres).then(|| {
+                let settings =
+                    [("shared_buffers", "1GB"), ("max_wal_size", "4GB"), ("max_connections", "400")];
+                scope.spawn(move || Postgres::start_with(&settings).unwrap())
+            });
+            let mariadb = wants(Database::MariaDb).then(|| {
+                let settings = [("innodb-buffer-pool-size", "1G"), ("innodb-log-file-size", "1G")];
+                scope.spawn(move || MariaDb::start_with(&settings).unwrap())
+            });
+            let redis = wants(Database::Redis).then(|| scope.spawn(|| Redis::start().unwrap()));
+            let databases = Databases {
+                postgres: postgres.map(|starting| starting.join().unwrap()),
+                mariadb: mariadb.map(|starting| starting.join().unwrap()),
+                redis: redis.map(|starting| starting.join().unwrap()),
+            };
+            databases.print_versions();
+            databases
+        })
+    }
+
+    /// The variables that name them to a subject.
+    pub(crate) fn variables(&self) -> Vec<(&'static str, String)> {
+        let postgres = self.postgres.as_ref().map(|server| (POSTGRES, server.url()));
+        let mariadb = self.mariadb.as_ref().map(|server| (MYSQL, server.url()));
+        let redis = self.redis.as_ref().map(|server| (REDIS, server.url()));
+        [postgres, mariadb, redis].into_iter().flatten().collect()
+    }
+
+    /// The address of the one behind a subject; none when that is in its own process.
+    pub(crate) fn url(&self, subject: &str) -> Option<String> {
+        match Database::of(subject) {
+            Database::Memory | Database::Sqlite => None,
+            Database::Postgres => Some(self.postgres.as_ref()?.url()),
+            Database::MariaDb => Some(self.mariadb.as_ref()?.url()),
+            Database::Redis => Some(self.redis.as_ref()?.url()),
+        }
+    }
+
+    /// The process of the one behind a subject.
+    pub(crate) fn process_id(&self, subject: &str) -> Option<u32> {
+        match Database::of(subject) {
+            Database::Memory | Database::Sqlite => None,
+            Database::Postgres => self.postgres.as_ref()?.pid(),
+            Database::MariaDb => self.mariadb.as_ref()?.pid(),
+            Database::Redis => self.redis.as_ref()?.pid(),
+        }
+    }
+
+    /// Writes out what is pending, so that no cell pays for another.
+    pub(crate) fn settle(&self) {
+        if let Some(postgres) = &self.postgres {
+            postgres.query("VACUUM ANALYZE").unwrap();
+            postgres.query("CHECKPOINT").unwrap();
+        }
+    }
+
+    fn print_versions(&self) {
+        if let Some(postgres) = &self.postgres {
+            let version = postgres.query("SHOW server_version").unwrap();
+            println!("version\tPostgreSQL\t{}", version.split(' ').next().unwrap_or_default());
+        }
+        if let Some(mariadb) = &self.mariadb {
+            let version = mariadb.query("SELECT version()").unwrap();
+            println!("version\tMariaDB\t{}", version.split('-').next().unwrap_or_default());
+        }
+        if let Some(redis) = &self.redis {
+            let info = redis.command(&["INFO", "server"]).unwrap();
+            let version = info.lines().find_map(|line| line.trim().strip_prefix("redis_version:"));
+            println!("version\tRedis\t{}", version.unwrap_or_default());
+        }
+    }
+}

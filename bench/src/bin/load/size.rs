@@ -1,0 +1,198 @@
+//! What the number of rows does to a read, a user's list and a purge. [R16]
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use futures_util::{SinkExt as _, future::join_all};
+use sessile::Sessions;
+use sessile::record::{SessionId, Timestamp, UserId};
+use sessile::store::{PostgresStore, SessionStore, SqliteStore};
+use tokio::runtime::Builder;
+use tokio_postgres::NoTls;
+
+use crate::databases::{Database, Databases};
+use crate::processes::Used;
+
+const SIZES: [usize; 2] = [10_000, 10_000_000];
+/// How many sessions a user has.
+const EACH: usize = 10;
+const TASKS: usize = 16;
+/// One row in so many has expired, beyond a thousand of them.
+const EXPIRED_SHARE: usize = 100;
+const TIME: Duration = Duration::from_secs(4);
+
+const COLUMNS: &str = "id, user_id, data, created_at, expires_at, updated_at";
+
+pub(crate) fn size(databases: &[Database]) {
+    let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    for rows in SIZES {
+        let table = Table { rows };
+        if databases.contains(&Database::Sqlite) {
+            let folder = tempfile::tempdir().unwrap();
+            runtime.block_on(table.sqlite(&folder.path().join("sessile.db")));
+        }
+        if databases.contains(&Database::Postgres) {
+            let databases = Databases::start(&[Database::Postgres]);
+            runtime.block_on(table.postgres(&databases));
+        }
+    }
+}
+
+/// A table to be filled, in the order of its keys, which is fastest.
+#[derive(Clone, Copy)]
+struct Table {
+    rows: usize,
+}
+
+impl Table {
+    async fn sqlite(self, path: &Path) {
+        let store = SqliteStore::open(path).await.unwrap();
+        let mut connection = rusqlite::Connection::open(path).unwrap();
+        connection.execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = OFF").unwrap();
+        connection.execute_batch(table_only(&store.schema())).unwrap();
+        let begun = Instant::now();
+        let transaction = connection.transaction().unwrap();
+        let insert = format!("INSERT INTO sessions ({COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?4)");
+        let mut statement = transaction.prepare(&insert).unwrap();
+        for i in 0..self.rows {
+            let [id, user, data, created_at, expires_at] = self.row(i);
+            statement.execute((id, user, data, created_at, expires_at)).unwrap();
+        }
+        drop(statement);
+        transaction.commit().unwrap();
+        connection.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)").unwrap();
+        store.init().await.unwrap();
+        connection.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)").unwrap();
+        drop(connection);
+        eprintln!("sqlite: {} rows in {:.0} s", self.rows, begun.elapsed().as_secs_f64());
+        self.measure("sqlite", Sessions::new(store), &[]).await;
+    }
+
+    async fn postgres(self, databases: &Databases) {
+        let server = databases.postgres.as_ref().unwrap();
+        let store = PostgresStore::connect(&server.url()).await.unwrap();
+        server.query(table_only(&store.schema())).unwrap();
+        let begun = Instant::now();
+        let (client, connection) = tokio_postgres::connect(&server.url(), NoTls).await.unwrap();
+        tokio::spawn(connection);
+        let copy = client.copy_in(&format!("COPY sessions ({COLUMNS}) FROM STDIN")).await.unwrap();
+        let mut copy = Box::pin(copy);
+        for from in (0..self.rows).step_by(1_000) {
+            let lines = (from..self.rows.min(from + 1_000)).map(|i| {
+                let [id, user, data, created_at, expires_at] = self.row(i);
+                format!("{id}\t{user}\t{data}\t{created_at}\t{expires_at}\t{created_at}\n")
+            });
+            copy.send(bytes_of(lines.collect())).await.unwrap();
+        }
+        copy.as_mut().finish().await.unwrap();
+        store.init().await.unwrap();
+        databases.settle();
+        eprintln!("postgres: {} rows in {:.0} s", self.rows, begun.elapsed().as_secs_f64());
+        self.measure("postgres", Sessions::new(store), server.pid().as_slice()).await;
+    }
+
+    /// Id, user, data, when it was made and when it ends. The data has no character that COPY would mind.
+    fn row(self, i: usize) -> [String; 5] {
+        let now = now();
+        let day = Duration::from_secs(86_400);
+        let expired = i.is_multiple_of(self.expired_each());
+        let expires_at = if expired { now.saturating_sub(day) } else { now.saturating_add(day) };
+        let padding = "0123456789abcdef".repeat(9);
+        [
+            self.id(i).to_string(),
+            self.user(i).to_string(),
+            format!(r#"{{"user": "user-{i:08}", "n": 0, "theme": "{padding}"}}"#),
+            now.saturating_sub(day * 2).to_sql_text().as_str().to_owned(),
+            expires_at.to_sql_text().as_str().to_owned(),
+        ]
+    }
+
+    fn expired_each(self) -> usize {
+        EXPIRED_SHARE.min(self.rows / 1_000)
+    }
+
+    /// Even over all keys, and growing.
+    fn id(self, i: usize) -> SessionId {
+        let step = u128::MAX / self.rows as u128;
+        SessionId::from_bytes((step * i as u128 + 0x9e37).to_be_bytes())
+    }
+
+    /// One user's rows are far apart, as those of real ones are.
+    fn user(self, i: usize) -> usize {
+        i % (self.rows / EACH)
+    }
+
+    async fn measure(self, store: &str, sessions: Sessions, database: &[u32]) {
+        let print = |operation: &str, [server, database]: [f64; 2]| {
+            println!("size\t{store}\t{}\t{operation}\t{server:.3}\t{database:.3}", self.rows);
+        };
+        let reading = sessions.clone();
+        let read = move |i: usize| {
+            let (sessions, id) = (reading.clone(), self.id(i));
+            async move { assert!(sessions.get(id).await.unwrap().is_some()) }
+        };
+        let listing = sessions.clone();
+        let list = move |i: usize| {
+            let (sessions, user) = (listing.clone(), UserId::new(self.user(i)).unwrap());
+            async move { assert!(!sessions.sessions_of(&user).await.unwrap().is_empty()) }
+        };
+        // Once for what is read the first time.
+        self.under_load(&read, database).await;
+        print("read", self.under_load(&read, database).await);
+        self.under_load(&list, database).await;
+        print("list of a user", self.under_load(&list, database).await);
+        let before = [Used::by(&[std::process::id()]), Used::by(database)];
+        let removed = sessions.purge(|_| {}).await.unwrap().removed;
+        print("purge, per row", per(removed as usize, &before, database));
+    }
+
+    /// Processor time for each call, ours and the database's, with random rows.
+    async fn under_load<F, R>(self, call: &F, database: &[u32]) -> [f64; 2]
+    where
+        F: Fn(usize) -> R + Clone + Send + 'static,
+        R: Future<Output = ()> + Send,
+    {
+        let calls = Arc::new(AtomicUsize::new(0));
+        let before = [Used::by(&[std::process::id()]), Used::by(database)];
+        let begun = Instant::now();
+        let tasks = (0..TASKS).map(|_| {
+            let (call, calls) = (call.clone(), Arc::clone(&calls));
+            tokio::spawn(async move {
+                while begun.elapsed() < TIME {
+                    let i = fastrand::usize(..self.rows);
+                    // Those of which every session may have expired are left out.
+                    if !i.is_multiple_of(self.expired_each()) {
+                        call(i).await;
+                        calls.fetch_add(1, Ordering::Relaxed);
+                    }
+                }
+            })
+        });
+        for task in join_all(tasks).await {
+            task.unwrap();
+        }
+        per(calls.load(Ordering::Relaxed), &before, database)
+    }
+}
+
+fn per(calls: usize, before: &[Used; 2], database: &[u32]) -> [f64; 2] {
+    let after = [Used::by(&[std::process::id()]), Used::by(database)];
+    let spent = [after[0].since(&before[0]), after[1].since(&before[1])];
+    spent.map(|time| time.as_secs_f64() * 1e6 / calls.max(1) as f64)
+}
+
+/// The schema's first statement; the indexes come after the rows.
+fn table_only(schema: &str) -> &str {
+    schema.split_inclusive(';').next().unwrap()
+}
+
+fn bytes_of(text: String) -> bytes::Bytes {
+    text.into()
+}
+
+fn now() -> Timestamp {
+    use sessile::record::{Clock as _, SystemClock};
+    SystemClock.now()
+}

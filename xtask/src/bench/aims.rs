@@ -1,0 +1,207 @@
+//! What was aimed at, and whether it was reached.
+
+use super::samples::{Cell, Samples, Spread, median, ratio};
+
+/// The databases, as they are written and as subjects name them.
+pub(crate) const DATABASES: [(&str, &str); 5] = [
+    ("in memory", "memory"),
+    ("SQLite", "sqlite"),
+    ("PostgreSQL", "postgres"),
+    ("MariaDB", "mariadb"),
+    ("Redis", "redis"),
+];
+
+/// Requests per second at 64 clients, as a ratio to bare axum: subject, work, at least.
+const RATES: [(&str, &str, f64); 12] = [
+    ("sessile-sqlite-normal", "read", 0.68),
+    ("sessile-sqlite-full", "read", 0.68),
+    ("sessile-sqlite-normal", "change", 0.16),
+    ("sessile-sqlite-full", "change", 0.16),
+    ("sessile-postgres", "read", 0.52),
+    ("sessile-postgres", "change", 0.25),
+    ("sessile-postgres-cached", "read", 0.75),
+    ("sessile-postgres-cached", "change", 0.30),
+    ("sessile-mariadb", "read", 0.30),
+    ("sessile-mariadb", "change", 0.10),
+    ("sessile-redis", "read", 0.50),
+    ("sessile-redis", "change", 0.33),
+];
+
+/// Requests that need no session, by the server's processor time.
+const IDLE: [&str; 3] = ["untouched, no cookie", "untouched, cookie", "anonymous"];
+const IDLE_AT_MOST: f64 = 1.05;
+
+/// A lone request, by its median latency, against a pool by hand: ours, the pool.
+const LONE: [(&str, &str); 5] = [
+    ("sessile-sqlite-full", "hand-sqlite-full"),
+    ("sessile-postgres", "hand-postgres"),
+    ("sessile-postgres-cached", "hand-postgres"),
+    ("sessile-mariadb", "hand-mariadb"),
+    ("sessile-redis", "hand-redis"),
+];
+const LONE_AT_MOST: f64 = 1.05;
+
+/// A session's life, by requests per second, against the best of the other libraries on that database.
+const LIFE: [&str; 3] = ["create", "login", "logout"];
+const LIFE_AT_LEAST: f64 = 2.0;
+
+const PURGE_AT_MOST: f64 = 2.0;
+const SQLITE_WRITER_MILLIS: f64 = 50.0;
+const SIZE_AT_MOST: f64 = 1.3;
+const KEPT_BYTES: f64 = 1.6 * 1024.0;
+
+/// One line of the table.
+pub(crate) struct Aim {
+    pub(crate) what: String,
+    pub(crate) wanted: String,
+    pub(crate) found: Spread,
+    pub(crate) met: bool,
+}
+
+impl Aim {
+    fn at_least(what: String, bound: f64, found: Spread) -> Self {
+        Self { what, wanted: format!("≥ {bound}"), found, met: found.median >= bound }
+    }
+
+    fn at_most(what: String, bound: f64, found: Spread) -> Self {
+        Self { what, wanted: format!("≤ {bound}"), found, met: found.median <= bound }
+    }
+}
+
+/// The aim for a cell of a chart.
+pub(crate) fn rate(database: &str, work: &str) -> Option<f64> {
+    let subject = |name: &str| name.split('-').nth(1) == Some(database);
+    RATES.iter().find(|(name, of, _)| subject(name) && *of == work).map(|(_, _, bound)| *bound)
+}
+
+/// Those aims about which something was measured.
+pub(crate) fn all(samples: &Samples) -> Vec<Aim> {
+    let mut aims = Vec::new();
+    for work in IDLE {
+        let rounds = samples.rounds("web", "sessile-sqlite-full", work);
+        if let Some(found) = Spread::of(rounds.iter().map(|cell| cell.server / cell.bare_server)) {
+            aims.push(Aim::at_most(format!("{work}: server CPU ÷ bare"), IDLE_AT_MOST, found));
+        }
+    }
+    for (subject, work, bound) in RATES {
+        if let Some(found) = ratio(samples.rounds("web", subject, work)) {
+            aims.push(Aim::at_least(format!("{work}, {subject}: requests/s ÷ bare"), bound, found));
+        }
+    }
+    lone(samples, &mut aims);
+    life(samples, &mut aims);
+    purge(samples, &mut aims);
+    size(samples, &mut aims);
+    for memory in samples.memory.iter().filter(|memory| memory.what == "kept by the cache") {
+        let found = exactly(memory.counted);
+        aims.push(Aim::at_most("bytes for a cached session of 1 KiB".to_owned(), KEPT_BYTES.round(), found));
+    }
+    aims
+}
+
+fn lone(samples: &Samples, aims: &mut Vec<Aim>) {
+    for (ours, pool) in LONE {
+        for work in ["read", "change"] {
+            let of = |subject| samples.rounds("lone", subject, work);
+            if let Some(found) = quotient(of(ours), of(pool), |cell| cell.p50) {
+                aims.push(Aim::at_most(format!("lone {work}, {ours}: p50 ÷ {pool}"), LONE_AT_MOST, found));
+            }
+        }
+    }
+}
+
+fn life(samples: &Samples, aims: &mut Vec<Aim>) {
+    let subjects = samples.subjects("web");
+    for (_, database) in DATABASES {
+        let on = |subject: &&&str| subject.contains(database);
+        let of = |subject: &str, work| samples.rounds("web", subject, work);
+        for ours in subjects.iter().filter(on).filter(|subject| subject.starts_with("sessile-")) {
+            for work in LIFE {
+                let peers = subjects.iter().filter(on).filter(|subject| is_peer(subject));
+                let rates = peers.filter_map(|peer| Some((*peer, ratio(of(peer, work))?.median)));
+                let Some((best, _)) = rates.max_by(|one, other| one.1.total_cmp(&other.1)) else { continue };
+                let relative = |cell: &Cell| cell.rate / cell.bare_rate;
+                if let Some(found) = quotient(of(ours, work), of(best, work), relative) {
+                    aims.push(Aim::at_least(format!("{work}, {ours} ÷ {best}"), LIFE_AT_LEAST, found));
+                }
+            }
+        }
+    }
+}
+
+fn purge(samples: &Samples, aims: &mut Vec<Aim>) {
+    for during in samples.purges.iter().filter(|purge| purge.phase != "before") {
+        let what = format!("{}, {}, purge {}", during.work, during.subject, during.phase);
+        let before = samples.purges.iter().find(|before| {
+            before.phase == "before" && before.subject == during.subject && before.work == during.work
+        });
+        if let Some(before) = before {
+            let found = exactly(during.p99 / before.p99);
+            aims.push(Aim::at_most(format!("{what}: p99 ÷ before"), PURGE_AT_MOST, found));
+        }
+        if during.subject.contains("sqlite") && during.work == "change" {
+            let found = exactly(during.max / 1e3);
+            aims.push(Aim::at_most(format!("{what}: longest wait, ms"), SQLITE_WRITER_MILLIS, found));
+        }
+    }
+}
+
+fn size(samples: &Samples, aims: &mut Vec<Aim>) {
+    for large in samples.sizes.iter().filter(|size| size.operation == "read" && size.rows > 1e6) {
+        let small = samples.sizes.iter().find(|small| {
+            small.rows < large.rows && small.store == large.store && small.operation == large.operation
+        });
+        if let Some(small) = small {
+            let found = exactly((large.server + large.database) / (small.server + small.database));
+            let what = format!("read, {}: CPU at {:e} rows ÷ at {:e}", large.store, large.rows, small.rows);
+            aims.push(Aim::at_most(what, SIZE_AT_MOST, found));
+        }
+    }
+}
+
+/// Whether it is another library.
+pub(crate) fn is_peer(subject: &str) -> bool {
+    !["sessile-", "hand-", "bare"].iter().any(|prefix| subject.starts_with(prefix))
+}
+
+/// One number of a cell as a ratio to another cell's, round by round.
+fn quotient(these: &[Cell], those: &[Cell], number: impl Fn(&Cell) -> f64) -> Option<Spread> {
+    median(those, &number)?;
+    Spread::of(these.iter().zip(those).map(|(this, that)| number(this) / number(that)))
+}
+
+fn exactly(number: f64) -> Spread {
+    Spread { median: number, low: number, high: number }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::samples::tests::samples;
+    use super::*;
+
+    #[test]
+    fn only_what_was_measured_is_judged_and_a_miss_is_a_miss() {
+        let mut samples = samples();
+        samples.read("web\t1\ttower-sessions-postgres\tcreate\t5000\t50\t50\t1\t1\t0\t50000\t8\t1\t1\n");
+        samples.read("web\t1\taxum-session-postgres\tcreate\t4000\t50\t50\t1\t1\t0\t50000\t8\t1\t1\n");
+        samples.read("web\t1\tsessile-postgres\tcreate\t15000\t50\t50\t1\t1\t0\t50000\t8\t1\t1\n");
+        let aims: Vec<(String, String, bool)> =
+            all(&samples).into_iter().map(|aim| (aim.what, aim.wanted, aim.met)).collect();
+        let expected = [
+            ("read, sessile-postgres: requests/s ÷ bare", "≥ 0.52", false),
+            ("create, sessile-postgres ÷ tower-sessions-postgres", "≥ 2", true),
+            ("read, sessile-postgres, purge background: p99 ÷ before", "≤ 2", false),
+            ("read, postgres: CPU at 1e7 rows ÷ at 1e4", "≤ 1.3", false),
+            ("bytes for a cached session of 1 KiB", "≤ 1638", true),
+        ];
+        assert_eq!(aims, expected.map(|(what, wanted, met)| (what.to_owned(), wanted.to_owned(), met)));
+    }
+
+    #[test]
+    fn a_library_is_told_from_what_is_by_hand() {
+        assert!(is_peer("tower-sessions-postgres") && is_peer("actix-session-redis"));
+        assert!(!is_peer("sessile-redis") && !is_peer("hand-redis") && !is_peer("bare-layer"));
+        assert_eq!(rate("postgres", "read"), Some(0.52));
+        assert_eq!(rate("postgres", "login"), None);
+    }
+}

@@ -1,0 +1,258 @@
+//! `cargo xtask bench`: measures, and makes tables and charts of what was found.
+//!
+//! What the programs print is kept in `target/bench`, a file for each part and database, so that parts can be
+//! measured on their own; a report is made of all there are. Bad results are kept like good ones.
+
+mod aims;
+mod chart;
+mod machine;
+mod process;
+mod samples;
+mod tables;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
+
+use aims::DATABASES;
+use chart::{Bar, Chart, Panel};
+use samples::Samples;
+
+use crate::document::{self, Marks};
+use crate::problem::Problem;
+use crate::setup;
+use crate::step::command_line;
+
+pub(crate) const USAGE: &str = "\
+PARTS: process, web, lone, purge, size, memory; all of them by default; none with `report`
+DATABASES: memory, sqlite, postgres, mariadb, redis; all of them by default
+OPTIONS: --rounds N (5), --seconds S for each cell (1), --only NAME, --write";
+
+const PARTS: [&str; 6] = ["process", "web", "lone", "purge", "size", "memory"];
+
+/// What is asked for.
+#[derive(Debug, PartialEq)]
+struct Wish<'a> {
+    parts: Vec<&'a str>,
+    databases: Vec<&'a str>,
+    /// Go to the program as they are.
+    options: Vec<&'a str>,
+    write: bool,
+}
+
+impl<'a> Wish<'a> {
+    fn of(words: &[&'a str]) -> Result<Self, Problem> {
+        let mut wish = Self { parts: Vec::new(), databases: Vec::new(), options: Vec::new(), write: false };
+        let mut report_only = false;
+        let mut words = words.iter().copied();
+        while let Some(word) = words.next() {
+            match word {
+                "--write" => wish.write = true,
+                "--rounds" | "--seconds" | "--only" => {
+                    let value = words.next().ok_or_else(|| Problem::new(format!("{word} needs a value")))?;
+                    wish.options.extend([word, value]);
+                }
+                "all" => wish.parts.extend(PARTS),
+                "report" => report_only = true,
+                part if PARTS.contains(&part) => wish.parts.push(part),
+                name if DATABASES.iter().any(|(_, database)| *database == name) => wish.databases.push(name),
+                other => return Err(Problem::new(format!("{other:?} is no part or database\n{USAGE}"))),
+            }
+        }
+        if wish.parts.is_empty() && !report_only {
+            wish.parts.extend(PARTS);
+        }
+        if wish.databases.is_empty() {
+            wish.databases.extend(DATABASES.map(|(_, database)| database));
+        }
+        Ok(wish)
+    }
+}
+
+/// Measures what the words ask for, then prints a report of all that is known, which `--write` keeps.
+pub(crate) fn run(words: &[&str]) -> Result<ExitCode, Problem> {
+    let wish = Wish::of(words)?;
+    let places = Places::new()?;
+    if !wish.parts.is_empty() {
+        setup::all_servers()?;
+        places.build()?;
+    }
+    for part in &wish.parts {
+        measure(part, &wish, &places)?;
+    }
+    report(&wish, &places)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The folders that count here.
+struct Places {
+    root: PathBuf,
+    target: PathBuf,
+    results: PathBuf,
+}
+
+impl Places {
+    fn new() -> Result<Self, Problem> {
+        let target = setup::target_folder()?;
+        let results = target.join("bench");
+        fs::create_dir_all(&results).map_err(|cause| Problem::file("make", &results, &cause))?;
+        Ok(Self { root: setup::workspace_root(), target, results })
+    }
+
+    /// Where the peers are built.
+    fn peers(&self) -> PathBuf {
+        self.target.join("peers")
+    }
+
+    /// Ours and the peers', optimised alike.
+    fn build(&self) -> Result<(), Problem> {
+        self.cargo(&["build", "--profile", "bench", "--package", "sessile-bench", "--bins"])?;
+        let peers = self.peers().display().to_string();
+        let peers = ["--target-dir", &peers, "--manifest-path", "peers/Cargo.toml"];
+        self.cargo(
+            &[&["build", "--release", "--locked", "--workspace", "--all-features"], &peers[..]].concat(),
+        )?;
+        Ok(())
+    }
+
+    fn cargo(&self, arguments: &[&str]) -> Result<String, Problem> {
+        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+        self.captured(Command::new(cargo).args(arguments))
+    }
+
+    /// What a program prints on standard output; the rest is for whoever waits for it.
+    fn captured(&self, command: &mut Command) -> Result<String, Problem> {
+        command.current_dir(&self.root).stderr(Stdio::inherit());
+        let line = command_line(command);
+        eprintln!("{line}");
+        let ran = command.output().map_err(|cause| Problem::new(format!("cannot run `{line}`: {cause}")))?;
+        if !ran.status.success() {
+            return Err(Problem::new(format!("`{line}` failed: {}", ran.status)));
+        }
+        Ok(String::from_utf8_lossy(&ran.stdout).into_owned())
+    }
+
+    fn program(&self, name: &str) -> Command {
+        // The profile inherits the folder of `release`.
+        let mut command = Command::new(self.target.join("release").join(name));
+        command.env("SESSILE_BENCH_PEERS", self.peers().join("release"));
+        command
+    }
+
+    fn keep(&self, name: &str, text: &str) -> Result<(), Problem> {
+        let file = self.results.join(name);
+        fs::write(&file, text).map_err(|cause| Problem::file("write", &file, &cause))
+    }
+}
+
+fn measure(part: &str, wish: &Wish<'_>, places: &Places) -> Result<(), Problem> {
+    match part {
+        "process" => {
+            let printed = places.cargo(&["bench", "--package", "sessile-bench", "--bench", "requests"])?;
+            places.keep("process.txt", &printed)
+        }
+        "memory" => {
+            let printed = places.captured(&mut places.program("memory"))?;
+            places.keep("memory.tsv", &printed)
+        }
+        _ => wish.databases.iter().try_for_each(|database| {
+            let mut program = places.program("load");
+            let printed = places.captured(program.arg(part).args(&wish.options).arg(database))?;
+            places.keep(&format!("{part}-{database}.tsv"), &printed)
+        }),
+    }
+}
+
+/// Everything in `target/bench`, as tables and charts.
+fn report(wish: &Wish<'_>, places: &Places) -> Result<(), Problem> {
+    let mut samples = Samples::default();
+    for part in PARTS {
+        for database in DATABASES.map(|(_, database)| database) {
+            samples.read(&read(&places.results.join(format!("{part}-{database}.tsv"))));
+        }
+        samples.read(&read(&places.results.join(format!("{part}.tsv"))));
+    }
+    let locks = [places.root.join("Cargo.lock"), places.root.join("peers/Cargo.lock")];
+    let locks: Vec<&Path> = locks.iter().map(PathBuf::as_path).collect();
+    let sections = [
+        ("machine", format!("{}\n{}", machine::sentence(), machine::versions(&samples, &locks))),
+        ("aims", tables::aims(&samples)),
+        ("web", tables::web(&samples)),
+        ("lone", tables::lone(&samples)),
+        ("purge", tables::purge(&samples)),
+        ("size", tables::size(&samples)),
+        ("memory", tables::memory(&samples)),
+        ("process", process::table(&read(&places.results.join("process.txt")))),
+    ];
+    for (name, text) in &sections {
+        println!("## {name}\n\n{text}");
+        if wish.write {
+            let marks = Marks::of(&format!("cargo xtask bench -- {name} --write"));
+            document::keep(text, &marks, &places.root.join("docs/benchmarks.md"))?;
+        }
+    }
+    for (name, database) in DATABASES {
+        let chart = chart(&samples, name, database);
+        if chart.panels.is_empty() {
+            continue;
+        }
+        let file = format!("bench-{database}.svg");
+        places.keep(&file, &chart.svg())?;
+        if wish.write {
+            let image = places.root.join("docs/images").join(&file);
+            fs::write(&image, chart.svg()).map_err(|cause| Problem::file("write", &image, &cause))?;
+        }
+    }
+    Ok(())
+}
+
+/// Empty when it was not measured.
+fn read(file: &Path) -> String {
+    fs::read_to_string(file).unwrap_or_default()
+}
+
+fn chart(samples: &Samples, name: &str, database: &str) -> Chart {
+    let panels = tables::WORKS.into_iter().filter_map(|work| {
+        let bars = tables::bars(samples, database, work);
+        let bars: Vec<Bar> = bars.into_iter().map(|(name, spread)| Bar { name, spread }).collect();
+        (!bars.is_empty()).then(|| Panel { title: work.to_owned(), bars, aim: aims::rate(database, work) })
+    });
+    Chart {
+        title: format!("Sessions, {name}, 64 clients"),
+        unit: "requests per second, bare axum = 1; the median of the rounds, lowest to highest".to_owned(),
+        panels: panels.collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_databases_and_options_are_told_apart() {
+        let wish = Wish::of(&["web", "--rounds", "3", "postgres", "--write"]).unwrap();
+        assert_eq!(
+            wish,
+            Wish {
+                parts: vec!["web"],
+                databases: vec!["postgres"],
+                options: vec!["--rounds", "3"],
+                write: true
+            }
+        );
+        assert_eq!(Wish::of(&[]).unwrap().parts, PARTS);
+        assert_eq!(Wish::of(&["report"]).unwrap().parts, [""; 0]);
+        let text = Wish::of(&["oracle"]).unwrap_err().to_string();
+        assert!(text.contains("\"oracle\" is no part or database") && text.contains("PARTS"), "{text}");
+        assert!(Wish::of(&["--rounds"]).is_err());
+    }
+
+    #[test]
+    fn a_chart_has_a_panel_for_each_work_that_was_measured() {
+        let samples = samples::tests::samples();
+        let chart = chart(&samples, "PostgreSQL", "postgres");
+        assert_eq!(chart.panels.len(), 1);
+        assert_eq!(chart.panels[0].aim, Some(0.52));
+        assert_eq!(chart.panels[0].bars.len(), 2);
+    }
+}

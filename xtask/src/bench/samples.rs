@@ -1,0 +1,244 @@
+//! What the programs print: one line for each measurement, its fields separated by tabs.
+
+use std::collections::BTreeMap;
+
+/// All lines that were read.
+#[derive(Default)]
+pub(crate) struct Samples {
+    /// Under the part, the subject and the work, in the order of the rounds.
+    cells: BTreeMap<[String; 3], Vec<Cell>>,
+    /// The cells in the order in which they are to be shown.
+    order: Vec<[String; 3]>,
+    pub(crate) purges: Vec<Purge>,
+    pub(crate) purged: Vec<Purged>,
+    pub(crate) sizes: Vec<Size>,
+    pub(crate) memory: Vec<Memory>,
+    pub(crate) versions: BTreeMap<String, String>,
+}
+
+/// What one round saw of a cell, and of bare axum just before. Times in microseconds.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Cell {
+    pub(crate) rate: f64,
+    pub(crate) server: f64,
+    pub(crate) database: f64,
+    pub(crate) p50: f64,
+    pub(crate) p99: f64,
+    pub(crate) failed: f64,
+    pub(crate) bare_rate: f64,
+    pub(crate) bare_server: f64,
+    pub(crate) bare_p50: f64,
+    pub(crate) bare_p99: f64,
+}
+
+/// Requests beside a purge, or before it.
+pub(crate) struct Purge {
+    pub(crate) subject: String,
+    pub(crate) work: String,
+    pub(crate) phase: String,
+    pub(crate) rate: f64,
+    pub(crate) p50: f64,
+    pub(crate) p99: f64,
+    pub(crate) max: f64,
+    pub(crate) failed: f64,
+}
+
+/// What a purge without a pause removed, after the one in the background.
+pub(crate) struct Purged {
+    pub(crate) subject: String,
+    pub(crate) rows: f64,
+    pub(crate) expired: f64,
+    pub(crate) removed: f64,
+    pub(crate) seconds: f64,
+}
+
+/// Processor time for an operation on a table of this size.
+pub(crate) struct Size {
+    pub(crate) store: String,
+    pub(crate) rows: f64,
+    pub(crate) operation: String,
+    pub(crate) server: f64,
+    pub(crate) database: f64,
+}
+
+/// Bytes for each session.
+pub(crate) struct Memory {
+    pub(crate) what: String,
+    pub(crate) sessions: f64,
+    pub(crate) resident: f64,
+    pub(crate) counted: f64,
+}
+
+/// The middle of several rounds, the lowest and the highest.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Spread {
+    pub(crate) median: f64,
+    pub(crate) low: f64,
+    pub(crate) high: f64,
+}
+
+impl Samples {
+    /// Adds what a program printed. A line of another kind is for people.
+    pub(crate) fn read(&mut self, text: &str) {
+        for line in text.lines() {
+            let fields: Vec<&str> = line.split('\t').collect();
+            let numbers = |from: usize| -> Option<Vec<f64>> {
+                fields.get(from..)?.iter().map(|field| field.parse().ok()).collect()
+            };
+            let text = |at: usize| fields.get(at).copied().unwrap_or_default().to_owned();
+            match fields.first() {
+                Some(&("web" | "lone")) => {
+                    let Some(
+                        &[
+                            rate,
+                            server,
+                            database,
+                            p50,
+                            p99,
+                            failed,
+                            bare_rate,
+                            bare_server,
+                            bare_p50,
+                            bare_p99,
+                        ],
+                    ) = numbers(4).as_deref()
+                    else {
+                        continue;
+                    };
+                    let cell = Cell {
+                        rate,
+                        server,
+                        database,
+                        p50,
+                        p99,
+                        failed,
+                        bare_rate,
+                        bare_server,
+                        bare_p50,
+                        bare_p99,
+                    };
+                    self.add(fields[0], &text(2), &text(3), cell);
+                }
+                Some(&"purge") => {
+                    if let Some(&[rate, p50, p99, max, failed]) = numbers(4).as_deref() {
+                        let [subject, work, phase] = [text(1), text(2), text(3)];
+                        self.purges.push(Purge { subject, work, phase, rate, p50, p99, max, failed });
+                    }
+                }
+                Some(&"purged") => {
+                    if let Some(&[rows, expired, removed, seconds]) = numbers(2).as_deref() {
+                        self.purged.push(Purged { subject: text(1), rows, expired, removed, seconds });
+                    }
+                }
+                Some(&"size") => {
+                    let rows = text(2).parse();
+                    if let (Ok(rows), Some(&[server, database])) = (rows, numbers(4).as_deref()) {
+                        let [store, operation] = [text(1), text(3)];
+                        self.sizes.push(Size { store, rows, operation, server, database });
+                    }
+                }
+                Some(&"memory") => {
+                    if let Some(&[sessions, resident, counted]) = numbers(2).as_deref() {
+                        self.memory.push(Memory { what: text(1), sessions, resident, counted });
+                    }
+                }
+                Some(&"version") => {
+                    self.versions.insert(text(1), text(2));
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn add(&mut self, part: &str, subject: &str, work: &str, cell: Cell) {
+        let key = [part, subject, work].map(str::to_owned);
+        if !self.cells.contains_key(&key) {
+            self.order.push(key.clone());
+        }
+        self.cells.entry(key).or_default().push(cell);
+    }
+
+    /// The rounds of one cell; none when it was not measured.
+    pub(crate) fn rounds(&self, part: &str, subject: &str, work: &str) -> &[Cell] {
+        self.cells.get(&[part, subject, work].map(str::to_owned)).map_or(&[], Vec::as_slice)
+    }
+
+    /// The subjects of a part that were measured, each once.
+    pub(crate) fn subjects(&self, part: &str) -> Vec<&str> {
+        let mut subjects: Vec<&str> = Vec::new();
+        for [of, subject, _] in &self.order {
+            if of == part && !subjects.contains(&subject.as_str()) {
+                subjects.push(subject);
+            }
+        }
+        subjects
+    }
+}
+
+impl Spread {
+    /// `None` without a number.
+    pub(crate) fn of(numbers: impl IntoIterator<Item = f64>) -> Option<Self> {
+        let mut numbers: Vec<f64> = numbers.into_iter().collect();
+        numbers.sort_by(f64::total_cmp);
+        let median = *numbers.get(numbers.len() / 2)?;
+        Some(Self { median, low: *numbers.first()?, high: *numbers.last()? })
+    }
+}
+
+/// Requests per second as a ratio to bare axum's.
+pub(crate) fn ratio(rounds: &[Cell]) -> Option<Spread> {
+    Spread::of(rounds.iter().map(|cell| cell.rate / cell.bare_rate))
+}
+
+/// The median of one number of a cell.
+pub(crate) fn median(rounds: &[Cell], number: impl Fn(&Cell) -> f64) -> Option<f64> {
+    Spread::of(rounds.iter().map(number)).map(|spread| spread.median)
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// Three rounds of a cell, and one of another.
+    pub(crate) const LINES: &str = "\
+version\tPostgreSQL\t15.18
+web\t1\tsessile-postgres\tread\t30000.0\t20.0\t10.0\t800.0\t2000.0\t0\t60000.0\t8.0\t300.0\t900.0
+web\t2\tsessile-postgres\tread\t40000.0\t21.0\t11.0\t900.0\t2100.0\t1\t50000.0\t8.5\t310.0\t950.0
+this is for people
+web\t3\tsessile-postgres\tread\t20000.0\t19.0\t9.0\t700.0\t1900.0\t0\t50000.0\t8.2\t305.0\t920.0
+web\t1\thand-postgres\tread\t10000.0\t25.0\t29.0\t2100.0\t4000.0\t0\t50000.0\t8.0\t300.0\t900.0
+web\t1\thand-postgres\tread\tnot a number
+purge\tsessile-postgres\tread\tbefore\t9000\t800.0\t2600.0\t9000.0\t0
+purge\tsessile-postgres\tread\tbackground\t8000\t900.0\t6000.0\t12000.0\t0
+purged\tsessile-postgres\t1100000\t1000000\t600000\t12.5
+size\tpostgres\t10000\tread\t15.0\t5.0
+size\tpostgres\t10000000\tread\t18.0\t9.0
+memory\tkept by the cache\t100000\t1700\t1500
+";
+
+    pub(crate) fn samples() -> Samples {
+        let mut samples = Samples::default();
+        samples.read(LINES);
+        samples
+    }
+
+    #[test]
+    fn rounds_of_a_cell_come_to_a_median_and_its_spread() {
+        let samples = samples();
+        let rounds = samples.rounds("web", "sessile-postgres", "read");
+        assert_eq!(rounds.len(), 3);
+        assert_eq!(ratio(rounds), Some(Spread { median: 0.5, low: 0.4, high: 0.8 }));
+        assert_eq!(median(rounds, |cell| cell.database), Some(10.0));
+        assert_eq!(ratio(samples.rounds("web", "sessile-redis", "read")), None);
+    }
+
+    #[test]
+    fn what_is_no_measurement_is_passed_by() {
+        let samples = samples();
+        assert_eq!(samples.subjects("web"), ["sessile-postgres", "hand-postgres"]);
+        assert_eq!(samples.rounds("web", "hand-postgres", "read").len(), 1);
+        assert_eq!(samples.versions["PostgreSQL"], "15.18");
+        assert_eq!(samples.purges.len(), 2);
+        assert_eq!(samples.sizes.len(), 2);
+    }
+}

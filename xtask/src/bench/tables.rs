@@ -1,0 +1,219 @@
+//! What was measured, as Markdown.
+
+use std::fmt::Write as _;
+
+use super::aims::{self, DATABASES};
+use super::samples::{Cell, Samples, Spread, median, ratio};
+
+/// The works in the order of the tables.
+pub(crate) const WORKS: [&str; 8] =
+    ["untouched, no cookie", "untouched, cookie", "anonymous", "read", "change", "create", "login", "logout"];
+
+/// Every aim about which something is known.
+pub(crate) fn aims(samples: &Samples) -> String {
+    let mut table = String::from("| aim | wanted | found (min–max) | |\n|---|---|---|---|\n");
+    for aim in aims::all(samples) {
+        let verdict = if aim.met { "met" } else { "**missed**" };
+        let found = if aim.found.low < aim.found.high { spread(aim.found) } else { number(aim.found.median) };
+        // Writing into a String cannot fail, here and below.
+        let _ = writeln!(table, "| {} | {} | {found} | {verdict} |", aim.what, aim.wanted);
+    }
+    table
+}
+
+/// 64 clients: a table for each database.
+pub(crate) fn web(samples: &Samples) -> String {
+    let mut text = String::new();
+    for (name, database) in DATABASES {
+        let rows = rows(samples, "web", database, |cell| cell.rate / cell.bare_rate);
+        if rows.is_empty() {
+            continue;
+        }
+        let _ = write!(
+            text,
+            "### {name}\n\n![Requests per second {name}](images/bench-{database}.svg)\n\n\
+             | route | subject | requests/s ÷ bare (min–max) | server CPU µs (÷ bare) | database CPU µs | p50 ms | \
+             p99 ms | no 200 |\n|---|---|---|---|---|---|---|---|\n{rows}\n"
+        );
+    }
+    text
+}
+
+/// One client: a table for all.
+pub(crate) fn lone(samples: &Samples) -> String {
+    let rows: String =
+        DATABASES.iter().map(|(_, database)| rows(samples, "lone", database, |cell| cell.p50)).collect();
+    format!(
+        "| route | subject | p50 µs (min–max) | server CPU µs (÷ bare) | database CPU µs | p50 ms | p99 ms | \
+         no 200 |\n|---|---|---|---|---|---|---|---|\n{rows}"
+    )
+}
+
+fn rows(samples: &Samples, part: &str, database: &str, first: impl Fn(&Cell) -> f64) -> String {
+    let mut rows = String::new();
+    let subjects = samples.subjects(part);
+    for work in WORKS {
+        for subject in subjects.iter().filter(|subject| database_of(subject) == database) {
+            let rounds = samples.rounds(part, subject, work);
+            let Some(found) = Spread::of(rounds.iter().map(&first)) else { continue };
+            let of = |number: fn(&Cell) -> f64| median(rounds, number).unwrap_or(f64::NAN);
+            let failed: f64 = rounds.iter().map(|cell| cell.failed).sum();
+            let failed = if failed > 0.0 { number(failed) } else { String::new() };
+            let _ = writeln!(
+                rows,
+                "| {work} | {subject} | {} | {:.1} ({:.2}) | {:.1} | {:.2} | {:.2} | {failed} |",
+                spread(found),
+                of(|cell| cell.server),
+                of(|cell| cell.server / cell.bare_server),
+                of(|cell| cell.database),
+                of(|cell| cell.p50 / 1e3),
+                of(|cell| cell.p99 / 1e3),
+            );
+        }
+    }
+    rows
+}
+
+/// The one that a subject's name holds, the last of them; in memory if it holds none.
+pub(crate) fn database_of(subject: &str) -> &'static str {
+    let named = DATABASES.iter().rev().find(|(_, database)| subject.contains(database));
+    named.map_or(DATABASES[0].1, |(_, database)| database)
+}
+
+/// Before a purge and beside it.
+pub(crate) fn purge(samples: &Samples) -> String {
+    let mut table = String::from(
+        "| subject | requests | purge | requests/s | p50 ms | p99 ms | longest ms | no 200 |\n\
+         |---|---|---|---|---|---|---|---|\n",
+    );
+    for purge in &samples.purges {
+        let _ = writeln!(
+            table,
+            "| {} | {} | {} | {:.0} | {:.2} | {:.2} | {:.1} | {} |",
+            purge.subject,
+            purge.work,
+            purge.phase,
+            purge.rate,
+            purge.p50 / 1e3,
+            purge.p99 / 1e3,
+            purge.max / 1e3,
+            if purge.failed > 0.0 { number(purge.failed) } else { String::new() }
+        );
+    }
+    table += "\n| subject | rows | expired | left to the purge at once | its time | rows/s |\n|---|---|---|---|---|---|\n";
+    for purged in &samples.purged {
+        let _ = writeln!(
+            table,
+            "| {} | {} | {} | {} | {:.1} s | {:.0} |",
+            purged.subject,
+            purged.rows,
+            purged.expired,
+            purged.removed,
+            purged.seconds,
+            purged.removed / purged.seconds
+        );
+    }
+    table
+}
+
+/// The same operations on a small table and on a large one.
+pub(crate) fn size(samples: &Samples) -> String {
+    let mut table = String::from(
+        "| store | operation | rows | our CPU µs | database CPU µs | both ÷ the smallest table's |\n\
+         |---|---|---|---|---|---|\n",
+    );
+    for size in &samples.sizes {
+        let smallest = samples
+            .sizes
+            .iter()
+            .filter(|other| other.store == size.store && other.operation == size.operation);
+        let smallest = smallest.min_by(|one, other| one.rows.total_cmp(&other.rows)).unwrap_or(size);
+        let _ = writeln!(
+            table,
+            "| {} | {} | {} | {:.1} | {:.1} | {:.2} |",
+            size.store,
+            size.operation,
+            size.rows,
+            size.server,
+            size.database,
+            (size.server + size.database) / (smallest.server + smallest.database)
+        );
+    }
+    table
+}
+
+/// Bytes for each session.
+pub(crate) fn memory(samples: &Samples) -> String {
+    let mut table = String::from(
+        "| a session of 1 KiB | sessions | resident bytes | bytes asked of the allocator |\n|---|---|---|---|\n",
+    );
+    for memory in &samples.memory {
+        let _ = writeln!(
+            table,
+            "| {} | {} | {} | {} |",
+            memory.what, memory.sessions, memory.resident, memory.counted
+        );
+    }
+    table
+}
+
+fn spread(of: Spread) -> String {
+    format!("{} ({}–{})", number(of.median), number(of.low), number(of.high))
+}
+
+/// As many digits as say something.
+fn number(number: f64) -> String {
+    match number.abs() {
+        large if large >= 100.0 => format!("{number:.0}"),
+        medium if medium >= 10.0 => format!("{number:.1}"),
+        _ => format!("{number:.3}"),
+    }
+}
+
+/// Requests per second on one database, as bars.
+pub(crate) fn bars(samples: &Samples, database: &str, work: &str) -> Vec<(String, Spread)> {
+    let subjects = samples.subjects("web").into_iter().filter(|subject| database_of(subject) == database);
+    let subjects = subjects.filter(|subject| !subject.starts_with("bare"));
+    subjects
+        .filter_map(|subject| Some((subject.to_owned(), ratio(samples.rounds("web", subject, work))?)))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::samples::tests::samples;
+    use super::*;
+
+    #[test]
+    fn a_cell_is_a_row_with_its_spread_and_its_failures() {
+        let text = web(&samples());
+        let row =
+            "| read | sessile-postgres | 0.500 (0.400–0.800) | 20.0 (2.47) | 10.0 | 0.80 | 2.00 | 1.000 |";
+        assert!(text.contains(row), "{text}");
+        assert!(text.contains("### PostgreSQL\n") && !text.contains("### Redis"), "{text}");
+        assert!(!lone(&samples()).contains("sessile"), "nothing was measured alone");
+    }
+
+    #[test]
+    fn a_large_table_stands_beside_the_small_one() {
+        let text = size(&samples());
+        assert!(text.contains("| postgres | read | 10000000 | 18.0 | 9.0 | 1.35 |"), "{text}");
+        assert!(purge(&samples()).contains("| 1100000 | 1000000 | 600000 | 12.5 s | 48000 |"));
+        assert!(memory(&samples()).contains("| kept by the cache | 100000 | 1700 | 1500 |"));
+    }
+
+    #[test]
+    fn a_missed_aim_is_written_down_as_missed() {
+        let text = aims(&samples());
+        let row = "| read, sessile-postgres: requests/s ÷ bare | ≥ 0.52 | 0.500 (0.400–0.800) | **missed** |";
+        assert!(text.contains(row), "{text}");
+    }
+
+    #[test]
+    fn a_subject_belongs_to_the_database_behind_it() {
+        assert_eq!(database_of("tower-sessions-moka-postgres"), "postgres");
+        assert_eq!(database_of("sessile-memory"), "memory");
+        assert_eq!(database_of("bare-layer"), "memory");
+        assert_eq!(bars(&samples(), "postgres", "read").len(), 2);
+    }
+}
