@@ -94,6 +94,13 @@ impl Client {
         load
     }
 
+    /// Asks once for each of its sessions, so that what keeps them in memory has them there.
+    pub(crate) fn warm_up(&self, server: &Server, work: &Work) {
+        let requests = self.cookies.iter().enumerate().map(|(i, cookie)| work.request(i, cookie)).collect();
+        let plan = Plan { connections: 16, time: Duration::MAX, once: true, keep_cookies: false };
+        self.run(server, requests, plan);
+    }
+
     /// One request more, whose answer's body it returns.
     pub(crate) fn ask(&self, server: &Server, method: &'static str, path: &'static str) -> String {
         let work = Work { name: path, method, path, cookies: Cookies::None };

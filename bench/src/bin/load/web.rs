@@ -101,6 +101,10 @@ fn measure(part: &str, cells: &[Cells], connections: usize, plan: &Plan<'_>) {
         fastrand::shuffle(&mut groups);
         for (subject, works) in &groups {
             for work in *works {
+                if *work == READ {
+                    let (server, client) = &ready[subject];
+                    client.warm_up(server, work);
+                }
                 let bare = bare(&mut ready, work, connections, plan.time);
                 let (server, client) = ready.get_mut(subject).unwrap();
                 let load = client.load(server, work, connections, plan.time);
