@@ -68,10 +68,9 @@ impl Aim {
     }
 }
 
-/// The aim for a cell of a chart.
-pub(crate) fn rate(database: &str, work: &str) -> Option<f64> {
-    let subject = |name: &str| name.split('-').nth(1) == Some(database);
-    RATES.iter().find(|(name, of, _)| subject(name) && *of == work).map(|(_, _, bound)| *bound)
+/// The aim for a bar of a chart.
+pub(crate) fn rate(subject: &str, work: &str) -> Option<f64> {
+    RATES.iter().find(|(name, of, _)| *name == subject && *of == work).map(|(_, _, bound)| *bound)
 }
 
 /// Those aims about which something was measured.
@@ -201,7 +200,7 @@ mod tests {
     fn a_library_is_told_from_what_is_by_hand() {
         assert!(is_peer("tower-sessions-postgres") && is_peer("actix-session-redis"));
         assert!(!is_peer("sessile-redis") && !is_peer("hand-redis") && !is_peer("bare-layer"));
-        assert_eq!(rate("postgres", "read"), Some(0.52));
-        assert_eq!(rate("postgres", "login"), None);
+        assert_eq!(rate("sessile-postgres-cached", "read"), Some(0.75));
+        assert_eq!(rate("hand-postgres", "read"), None);
     }
 }

@@ -32,14 +32,14 @@ pub(crate) struct Chart {
 pub(crate) struct Panel {
     pub(crate) title: String,
     pub(crate) bars: Vec<Bar>,
-    /// Where ours wants to be.
-    pub(crate) aim: Option<f64>,
 }
 
 /// One bar, with a whisker from the lowest to the highest round.
 pub(crate) struct Bar {
     pub(crate) name: String,
     pub(crate) spread: Spread,
+    /// How long it wants to be.
+    pub(crate) aim: Option<f64>,
 }
 
 impl Chart {
@@ -51,7 +51,7 @@ impl Chart {
         let _ = write!(body, "<text class=\"title\" x=\"12\" y=\"{y}\">{}</text>", escaped(&self.title));
         y += 20.0;
         let _ = write!(body, "<text class=\"note\" x=\"12\" y=\"{y}\">{}</text>", escaped(&self.unit));
-        y = legend(&mut body, y + 20.0, self.panels.iter().any(|panel| panel.aim.is_some()));
+        y = legend(&mut body, y + 20.0, self.panels.iter().any(|panel| panel.aims().next().is_some()));
         for panel in &self.panels {
             y = panel.draw(&mut body, y + 14.0);
         }
@@ -90,8 +90,12 @@ fn legend(body: &mut String, y: f64, aim: bool) -> f64 {
 }
 
 impl Panel {
+    fn aims(&self) -> impl Iterator<Item = f64> {
+        self.bars.iter().filter_map(|bar| bar.aim)
+    }
+
     fn draw(&self, body: &mut String, top: f64) -> f64 {
-        let highest = self.bars.iter().map(|bar| bar.spread.high).chain(self.aim).fold(0.0, f64::max);
+        let highest = self.bars.iter().map(|bar| bar.spread.high).chain(self.aims()).fold(0.0, f64::max);
         let scale = (WIDTH - LEFT - RIGHT) / if highest > 0.0 { highest } else { 1.0 };
         let _ = write!(
             body,
@@ -106,11 +110,6 @@ impl Panel {
         let end = first + ROW * self.bars.len() as f64;
         let _ =
             write!(body, "<line class=\"axis\" x1=\"{LEFT}\" x2=\"{LEFT}\" y1=\"{first}\" y2=\"{end}\"/>");
-        if let Some(aim) = self.aim {
-            let x = LEFT + aim * scale;
-            let _ =
-                write!(body, "<line class=\"aim\" x1=\"{x:.1}\" x2=\"{x:.1}\" y1=\"{first}\" y2=\"{end}\"/>");
-        }
         end
     }
 }
@@ -144,10 +143,19 @@ impl Bar {
                 middle + 3.5
             );
         }
+        if let Some(aim) = self.aim {
+            let x = LEFT + aim * scale;
+            let _ = write!(
+                body,
+                "<line class=\"aim\" x1=\"{x:.1}\" x2=\"{x:.1}\" y1=\"{top}\" y2=\"{}\"/>",
+                top + ROW
+            );
+        }
+        // In a column of their own, where no line crosses them.
         let _ = write!(
             body,
-            "<text class=\"value\" x=\"{:.1}\" y=\"{}\">{median:.3} ({low:.3}–{high:.3})</text>",
-            to + 8.0,
+            "<text class=\"value\" x=\"{}\" y=\"{}\">{median:.3} ({low:.3}–{high:.3})</text>",
+            WIDTH - RIGHT + 10.0,
             middle + 4.5
         );
     }
@@ -162,9 +170,10 @@ mod tests {
     use super::*;
 
     fn chart() -> Chart {
-        let bar = |name: &str, median, low, high| Bar {
+        let bar = |name: &str, median, low, high, aim| Bar {
             name: name.to_owned(),
             spread: Spread { median, low, high },
+            aim,
         };
         Chart {
             title: "PostgreSQL <15>".to_owned(),
@@ -172,10 +181,9 @@ mod tests {
             panels: vec![Panel {
                 title: "read".to_owned(),
                 bars: vec![
-                    bar("sessile-postgres", 0.5, 0.4, 0.6),
-                    bar("tower-sessions-postgres", 0.1, 0.1, 0.1),
+                    bar("sessile-postgres", 0.5, 0.4, 0.6, Some(0.52)),
+                    bar("tower-sessions-postgres", 0.1, 0.1, 0.1, None),
                 ],
-                aim: Some(0.52),
             }],
         }
     }
@@ -187,7 +195,7 @@ mod tests {
         assert!(svg.contains(">0.500 (0.400–0.600)<") && svg.contains(">sessile-postgres<"), "{svg}");
         assert!(svg.contains("prefers-color-scheme:dark") && svg.contains("role=\"img\""), "{svg}");
         assert_eq!(svg.matches("class=\"whisker\"").count(), 6);
-        // One in the legend, one in the panel.
+        // One in the legend, one at the bar that has one.
         assert_eq!(svg.matches("class=\"aim\"").count(), 2);
     }
 
@@ -200,7 +208,7 @@ mod tests {
 
     #[test]
     fn a_panel_without_a_bar_is_drawn_all_the_same() {
-        let empty = Panel { title: "read".to_owned(), bars: Vec::new(), aim: None };
+        let empty = Panel { title: "read".to_owned(), bars: Vec::new() };
         let svg = Chart { panels: vec![empty], ..chart() }.svg();
         assert!(svg.ends_with("</svg>\n") && !svg.contains("NaN") && !svg.contains("inf"), "{svg}");
     }
