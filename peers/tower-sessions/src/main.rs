@@ -4,6 +4,8 @@
 //! address on a line. It ends when its standard input does, and so with whoever started it.
 
 mod account;
+#[cfg(feature = "caches")]
+mod caches;
 mod document;
 mod measured;
 mod shop;
@@ -28,7 +30,9 @@ kinds: sqlite           as sqlx opens a file: rollback journal, synchronous=FULL
        sqlite-wal       write-ahead log, synchronous=NORMAL
        postgres         sqlx's pool of ten
        postgres-noping  the same, without a question before each statement
-       mysql            MySQL or MariaDB";
+       mysql            MySQL or MariaDB
+       moka-postgres    PostgreSQL behind a cache in this process (feature `caches`)
+       redis            fred's pool of six (feature `caches`)";
 
 /// What sqlx's pools hold at most; its own default.
 const CONNECTIONS: u32 = 10;
@@ -72,18 +76,26 @@ async fn service(kind: &str, url: &str) -> Result<Router, Box<dyn Error>> {
             store.migrate().await?;
             Ok(routes(store))
         }
+        #[cfg(feature = "caches")]
+        "moka-postgres" => caches::moka_over_postgres(url).await,
+        #[cfg(feature = "caches")]
+        "redis" => caches::redis(url).await,
         _ => Err(USAGE.into()),
     }
+}
+
+fn layer<Store: SessionStore + Clone>(store: Store) -> SessionManagerLayer<Store> {
+    SessionManagerLayer::new(store)
+        // Nothing here speaks TLS.
+        .with_secure(false)
+        .with_expiry(Expiry::OnInactivity(time::Duration::days(1)))
 }
 
 fn routes<Store>(store: Store) -> Router
 where
     Store: SessionStore + ExpiredDeletion + Clone,
 {
-    let layer = SessionManagerLayer::new(store.clone())
-        // Nothing here speaks TLS.
-        .with_secure(false)
-        .with_expiry(Expiry::OnInactivity(time::Duration::days(1)));
+    let layer = layer(store.clone());
     measured::routes()
         .merge(shop::routes())
         .layer(layer.clone())

@@ -27,6 +27,8 @@ pub(crate) fn routes() -> Router {
     Router::new()
         .route("/plain", get(|| async { "ok" }))
         .route("/anon", get(|| async { "ok" }))
+        .route("/look", get(|_: Session| async { "ok" }))
+        .route("/create", get(create))
         .route("/login", get(login))
         .route("/read", get(read))
         .route("/write", post(write))
@@ -54,10 +56,22 @@ fn nobody() -> (StatusCode, String) {
     (StatusCode::UNAUTHORIZED, String::new())
 }
 
-async fn login(session: Session, Query(number): Query<Number>) -> Answer<&'static str> {
+async fn create(session: Session, Query(number): Query<Number>) -> Answer<&'static str> {
     for (key, value) in document(number.i) {
         session.insert_value(&key, value).await.map_err(failed)?;
     }
+    Ok("ok")
+}
+
+/// Over the session there is, under a new id, or with the same data in a new one.
+async fn login(session: Session, number: Query<Number>) -> Answer<&'static str> {
+    let i = number.i;
+    if session.is_empty().await {
+        create(session.clone(), number).await?;
+    } else {
+        session.cycle_id().await.map_err(failed)?;
+    }
+    session.insert("signed_in", i).await.map_err(failed)?;
     Ok("ok")
 }
 
