@@ -1,114 +1,19 @@
 //! The coherent cache over a store whose loads can be held up and whose feed says what the test wants.
 #![allow(missing_docs, clippy::unwrap_used, reason = "the helpers of tests")]
 
+#[path = "support/told.rs"]
+mod told;
+
 use std::sync::Arc;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use async_trait::async_trait;
 use sessile::engine::{CacheError, CacheOptions, Changes, Credential, NewSession};
-use sessile::record::Timestamp;
-use sessile::store::{
-    Feed, Hearer, ListPage, ListQuery, Loaded, MemoryStore, News, Outcome, PurgeBatch, PurgeLimits,
-    SessionStore, StoreError, StoreStats, Write,
-};
+use sessile::store::{MemoryStore, News, SessionStore, Write};
 use sessile::{LazySession, SessionData, SessionId, Sessions, UserId};
-use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
-/// Rows in memory, shared by several services; loads are counted and pass a gate once they have read.
-#[derive(Clone)]
-struct Told {
-    rows: Arc<MemoryStore>,
-    hearer: Arc<Mutex<Option<Hearer>>>,
-    loads: Arc<AtomicUsize>,
-    gate: Arc<Semaphore>,
-    panics: Arc<AtomicUsize>,
-}
-
-impl Told {
-    fn new() -> Told {
-        Told {
-            rows: Arc::new(MemoryStore::new()),
-            hearer: Arc::default(),
-            loads: Arc::default(),
-            gate: Arc::new(Semaphore::new(Semaphore::MAX_PERMITS / 2)),
-            panics: Arc::default(),
-        }
-    }
-
-    fn tell(&self, news: News) {
-        self.hearer.lock().unwrap().as_ref().unwrap().hear(news);
-    }
-
-    /// Loads since the last call.
-    fn loads(&self) -> usize {
-        self.loads.swap(0, Ordering::SeqCst)
-    }
-
-    fn close(&self) {
-        self.gate.forget_permits(Semaphore::MAX_PERMITS);
-    }
-
-    fn open(&self) {
-        self.gate.add_permits(1_000_000);
-    }
-
-    async fn loads_are(&self, loads: usize) {
-        while self.loads.load(Ordering::SeqCst) < loads {
-            tokio::task::yield_now().await;
-        }
-    }
-}
-
-#[async_trait]
-impl SessionStore for Told {
-    fn name(&self) -> &'static str {
-        "told"
-    }
-    async fn load(&self, id: SessionId) -> Loaded {
-        let loaded = self.rows.load(id).await;
-        self.loads.fetch_add(1, Ordering::SeqCst);
-        self.gate.acquire().await.unwrap().forget();
-        let panics = self.panics.load(Ordering::SeqCst);
-        if panics > 0 {
-            self.panics.store(panics - 1, Ordering::SeqCst);
-            panic!("a store that panics, as the test wants");
-        }
-        loaded
-    }
-    async fn apply(&self, write: Write) -> Result<Outcome, StoreError> {
-        self.rows.apply(write).await
-    }
-    async fn list(&self, query: &ListQuery) -> Result<ListPage, StoreError> {
-        self.rows.list(query).await
-    }
-    async fn delete_user(
-        &self,
-        user: &UserId,
-        keep: Option<SessionId>,
-    ) -> Result<Vec<SessionId>, StoreError> {
-        self.rows.delete_user(user, keep).await
-    }
-    async fn purge(&self, now: Timestamp, limits: PurgeLimits) -> Result<PurgeBatch, StoreError> {
-        self.rows.purge(now, limits).await
-    }
-    async fn stats(&self, now: Timestamp) -> Result<StoreStats, StoreError> {
-        self.rows.stats(now).await
-    }
-    async fn init(&self) -> Result<(), StoreError> {
-        Ok(())
-    }
-    async fn check(&self) -> Result<(), StoreError> {
-        Ok(())
-    }
-    async fn feed(&self, hearer: Hearer, bound: Duration) -> Result<Option<Feed>, StoreError> {
-        hearer.hear(News::Up(Instant::now() + bound));
-        *self.hearer.lock().unwrap() = Some(hearer);
-        Ok(Some(Feed::new(())))
-    }
-}
+use told::Told;
 
 /// A service with a cache, another process without one, and a session in which `n` is 1.
 struct Stage {
@@ -362,4 +267,55 @@ async fn a_load_that_is_lost_is_made_again() {
     assert_eq!(stage.read().await, Some(1));
     assert_eq!(stage.read().await, Some(1));
     assert!(stage.store.loads() >= 2);
+}
+
+/// A request that changes `n`, as a handler does.
+async fn change(sessions: &Sessions, credential: &Credential, n: u32) {
+    let session = LazySession::new(sessions.clone(), vec![credential.clone()]).load().await.unwrap();
+    session.insert("n", &n).unwrap();
+    session.save().await.unwrap();
+}
+
+/// What this process has written it need not read again, nor after the feed has told it of its own write.
+#[tokio::test]
+async fn what_this_process_wrote_is_kept_and_its_echo_is_known() {
+    let stage = Stage::new().await;
+    for n in 2..12 {
+        change(&stage.here, &stage.credential, n).await;
+        assert_eq!(stage.read().await, Some(n));
+        let row = stage.elsewhere.get(stage.id()).await.unwrap().unwrap();
+        stage.store.tell(News::Became(stage.id(), row.fingerprint().unwrap()));
+        assert_eq!(stage.read().await, Some(n));
+    }
+    assert_eq!(stage.store.loads(), 1, "the first one");
+    let (credential, _) = stage.here.create(NewSession::default()).await.unwrap();
+    assert_eq!(read(&stage.here, &credential).await, None);
+    assert_eq!(stage.store.loads(), 0, "it was made here");
+    stage.set_elsewhere(20).await;
+    let row = stage.elsewhere.get(stage.id()).await.unwrap().unwrap();
+    stage.store.tell(News::Became(stage.id(), row.fingerprint().unwrap()));
+    assert_eq!((stage.read().await, stage.store.loads()), (Some(20), 1), "that was no echo");
+}
+
+/// The row that others changed was read when they were done, and only then it is told: it is the same row.
+#[tokio::test]
+async fn a_load_that_found_what_is_told_is_kept() {
+    for found in [true, false] {
+        let stage = Stage::new().await;
+        if found {
+            stage.set_elsewhere(2).await;
+        }
+        stage.store.close();
+        let early = stage.reading();
+        stage.store.loads_are(1).await;
+        if !found {
+            stage.set_elsewhere(2).await;
+        }
+        let row = stage.elsewhere.get(stage.id()).await.unwrap().unwrap();
+        stage.store.tell(News::Became(stage.id(), row.fingerprint().unwrap()));
+        stage.store.open();
+        assert_eq!(early.await.unwrap(), Some(if found { 2 } else { 1 }));
+        stage.store.loads();
+        assert_eq!((stage.read().await, stage.store.loads()), (Some(2), usize::from(!found)));
+    }
 }

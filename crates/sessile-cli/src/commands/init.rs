@@ -42,7 +42,7 @@ impl Init {
             if self.feed {
                 sql += &url.feed_schema();
                 if url.feed_schema().is_empty() {
-                    remark(&format!("note: {url} has no feed"));
+                    remark(&format!("note: there is nothing to make for a feed in {url}"));
                 }
             }
             if sql.is_empty() {

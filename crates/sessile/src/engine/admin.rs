@@ -255,6 +255,9 @@ impl Sessions {
                 Err(_) => cache.forget_all(),
             }
         }
+        if ended.is_err() {
+            self.inner.watchers.doubt_all();
+        }
         let ended = ended?;
         for &id in &ended {
             self.tell(Event::Revoked { id });

@@ -3,9 +3,14 @@
 //! It must never give out a row of which it cannot know whether it still holds. So a row is kept only if
 //! nothing was said about it since its load began, and given out only while the feed is known to be alive.
 //! It keeps rows that are there, never that one is not there.
+//!
+//! A write of our own is kept, too: planned on the very row that was kept, it leaves a row that is known
+//! beforehand, if nothing else was said before it was answered. What the feed then says of it is recognised by the
+//! row's [fingerprint](crate::record::Fingerprint), where the store tells it: news that the row has become what is
+//! kept is no reason to forget it. For the feed tells in the order in which things happened: whatever comes after
+//! that row comes after that news.
 
 use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,11 +21,9 @@ use quick_cache::Weighter;
 use tokio::time::Instant;
 
 use super::flight::{Flight, Landed, landed, shared};
-use crate::record::{SessionId, SessionRecord};
+use super::kept::Kept;
+use crate::record::{Fingerprint, SessionId, SessionRecord};
 use crate::store::{FeedListener, Loaded, News, StoreError};
-
-/// What a row takes beside its data: the columns, the key and the cache's own notes.
-const ROW_BYTES: u64 = 256;
 
 /// How much to keep, and for how long. Default: 100,000 sessions, 64 MiB, a bound of 3 seconds.
 #[derive(Debug, Clone)]
@@ -56,7 +59,8 @@ impl CacheOptions {
         self
     }
 
-    /// Bytes kept at most, 64 MiB by default: the data, the user's id and 256 for each session.
+    /// Bytes kept at most, 64 MiB by default: the data, the user's id, and 320 for each session with 8 for each
+    /// of its keys.
     pub fn max_bytes(mut self, bytes: u64) -> CacheOptions {
         self.max_bytes = bytes;
         self
@@ -105,26 +109,26 @@ pub struct CacheStats {
 }
 
 #[derive(Clone)]
-struct Kept {
-    record: SessionRecord,
-    /// When its load began.
-    began: Instant,
-}
-
-#[derive(Clone)]
 struct Weights {
     /// No row weighs less: so the bytes bound the number, too.
     least: u64,
 }
 
-impl Weighter<SessionId, Kept> for Weights {
-    fn weight(&self, _: &SessionId, kept: &Kept) -> u64 {
-        let user = kept.record.user_id().map_or(0, |user| user.as_str().len());
-        (ROW_BYTES + kept.record.stored_data().len() as u64 + user as u64).max(self.least)
+impl Weighter<SessionId, Arc<Kept>> for Weights {
+    fn weight(&self, _: &SessionId, kept: &Arc<Kept>) -> u64 {
+        kept.bytes().max(self.least)
     }
 }
 
-type Rows = quick_cache::sync::Cache<SessionId, Kept, Weights>;
+type Rows = quick_cache::sync::Cache<SessionId, Arc<Kept>, Weights>;
+
+/// What is on its way for a session, and is kept when it arrives if nothing contradicts it.
+enum Coming {
+    /// A load, and what the row was last said to have become since it began.
+    Load { flight: Arc<Flight>, told: Option<Fingerprint> },
+    /// A write, and the row that it leaves.
+    Write(Arc<Kept>),
+}
 
 /// Until when what is kept may be given out.
 enum Trust {
@@ -136,9 +140,8 @@ enum Trust {
 
 pub(super) struct Cache {
     rows: Rows,
-    /// Loads on their way that may still be kept, one for each session. Whatever is kept or forgotten is so
-    /// under this lock.
-    flights: Mutex<HashMap<SessionId, Arc<Flight>>>,
+    /// At most one for each session. Whatever is kept or forgotten is so under this lock.
+    coming: Mutex<HashMap<SessionId, Coming>>,
     trust: Trust,
     origin: Instant,
 }
@@ -151,7 +154,7 @@ impl Cache {
         let trust = options.stale.map_or_else(|| Trust::Feed(AtomicU64::new(0)), Trust::Age);
         Cache {
             rows: Rows::with_weighter(expected, options.max_bytes, weights),
-            flights: Mutex::default(),
+            coming: Mutex::default(),
             trust,
             origin: Instant::now(),
         }
@@ -169,23 +172,28 @@ impl Cache {
         }
     }
 
+    /// Whether what it gives out is as new as what the feed has told.
+    pub(super) fn is_coherent(&self) -> bool {
+        matches!(self.trust, Trust::Feed(_))
+    }
+
     fn nanos(&self, at: Instant) -> u64 {
         u64::try_from(at.saturating_duration_since(self.origin).as_nanos()).unwrap_or(u64::MAX)
     }
 
-    fn is_fresh(&self, began: Instant) -> bool {
+    fn is_fresh(&self, since: Instant) -> bool {
         match self.trust {
             Trust::Feed(_) => true,
-            Trust::Age(age) => began.elapsed() < age,
+            Trust::Age(age) => since.elapsed() < age,
         }
     }
 
     /// What is kept of this session, if it can be trusted.
-    pub(super) fn get(&self, id: SessionId) -> Option<SessionRecord> {
+    pub(super) fn get(&self, id: SessionId) -> Option<Arc<Kept>> {
         if !self.is_up() {
             return None;
         }
-        self.rows.get(&id).filter(|kept| self.is_fresh(kept.began)).map(|kept| kept.record)
+        self.rows.get(&id).filter(|kept| self.is_fresh(kept.since))
     }
 
     /// Loads a session, together with all who want it now: 1 statement for all of them. `None`: the caller
@@ -196,10 +204,7 @@ impl Cache {
     where
         F: Future<Output = Loaded> + Send + 'static,
     {
-        if !self.is_up() {
-            return None;
-        }
-        let (flight, is_first) = self.board(id);
+        let (flight, is_first) = self.board(id)?;
         if is_first {
             let (cache, flight, load) = (Arc::clone(self), Arc::clone(&flight), load());
             tokio::spawn(async move {
@@ -218,31 +223,68 @@ impl Cache {
         }
     }
 
-    /// The load that is on its way, or a new one. Whoever calls begins to load only now, so nothing that was
-    /// said before can be missing from what it finds.
-    fn board(&self, id: SessionId) -> (Arc<Flight>, bool) {
-        match self.flights.lock().entry(id) {
-            Entry::Occupied(flight) if self.is_fresh(flight.get().began) => (Arc::clone(flight.get()), false),
-            Entry::Occupied(mut stale) => {
-                let flight = Arc::new(Flight::begin());
-                stale.insert(Arc::clone(&flight));
-                (flight, true)
-            }
-            Entry::Vacant(place) => (Arc::clone(place.insert(Arc::new(Flight::begin()))), true),
+    /// The load that is on its way, or a new one; `None` while nothing can be kept. Whoever calls begins to load
+    /// only now, so nothing that was said before can be missing from what it finds.
+    fn board(&self, id: SessionId) -> Option<(Arc<Flight>, bool)> {
+        let mut coming = self.coming.lock();
+        // Under the lock: when it goes down it is emptied, and nothing boards after that.
+        if !self.is_up() {
+            return None;
         }
+        if let Some(Coming::Load { flight, told: None }) = coming.get(&id)
+            && self.is_fresh(flight.began)
+        {
+            return Some((Arc::clone(flight), false));
+        }
+        let flight = Arc::new(Flight::begin());
+        coming.insert(id, Coming::Load { flight: Arc::clone(&flight), told: None });
+        Some((flight, true))
+    }
+
+    /// A write of our own begins that leaves the row `after`. It was planned on `before`; `None`: it makes a row.
+    ///
+    /// What was planned on anything but what is kept is not kept: news of what came between may have been told
+    /// already, and is not told again.
+    pub(super) fn writing(&self, after: SessionRecord, before: Option<&SessionRecord>) -> Writing<'_> {
+        let id = after.id();
+        let after = Arc::new(Kept::new(after, Instant::now()));
+        let mut coming = self.coming.lock();
+        let is_kept = |before: &SessionRecord| {
+            self.rows.peek(&id).is_some_and(|kept| kept.record == *before && self.is_fresh(kept.since))
+        };
+        if self.is_up() && before.is_none_or(is_kept) {
+            coming.insert(id, Coming::Write(Arc::clone(&after)));
+        }
+        Writing { cache: self, after, is_applied: false }
     }
 
     /// Something happened to this session: what is kept goes, and what is on its way is not kept.
     pub(super) fn forget(&self, id: SessionId) {
-        let mut flights = self.flights.lock();
-        flights.remove(&id);
+        let mut coming = self.coming.lock();
+        coming.remove(&id);
         self.rows.remove(&id);
+    }
+
+    /// This session has become the row with this fingerprint: what is another one goes.
+    fn compare(&self, id: SessionId, fingerprint: Fingerprint) {
+        let is_same = |kept: &Arc<Kept>| kept.record.fingerprint() == Some(fingerprint);
+        let mut coming = self.coming.lock();
+        match coming.get_mut(&id) {
+            // It may have read before or after: the row itself will tell.
+            Some(Coming::Load { told, .. }) => *told = Some(fingerprint),
+            Some(Coming::Write(after)) if is_same(after) => {}
+            Some(Coming::Write(_)) => drop(coming.remove(&id)),
+            None => {}
+        }
+        if self.rows.peek(&id).is_some_and(|kept| !is_same(&kept)) {
+            self.rows.remove(&id);
+        }
     }
 
     /// Anything may have happened.
     pub(super) fn forget_all(&self) {
-        let mut flights = self.flights.lock();
-        flights.clear();
+        let mut coming = self.coming.lock();
+        coming.clear();
         self.rows.clear();
     }
 
@@ -259,14 +301,12 @@ impl FeedListener for Cache {
     fn hear(&self, news: News) {
         match news {
             News::Changed(id) => self.forget(id),
+            News::Became(id, fingerprint) => self.compare(id, fingerprint),
             News::Everything => self.forget_all(),
             News::Up(until) => {
-                let Trust::Feed(trust) = &self.trust else { return };
-                if trust.load(Ordering::Acquire) == 0 {
-                    // Who looked just before it went down may have kept something since.
-                    self.forget_all();
+                if let Trust::Feed(trust) = &self.trust {
+                    trust.store(self.nanos(until), Ordering::Release);
                 }
-                trust.store(self.nanos(until), Ordering::Release);
             }
             News::Down => {
                 // First nobody begins to read, then it is emptied: it comes back empty.
@@ -287,30 +327,59 @@ struct Landing<'a> {
 }
 
 impl Landing<'_> {
-    /// Keeps what was found, unless something was said since the load began: then this is not the load that
-    /// is noted any more.
+    /// Keeps what was found, unless something else was said since the load began.
     fn keep(&self, landed: &Landed) {
-        let flights = self.cache.flights.lock();
-        if let Landed::Found(record) = landed
-            && self.is_noted(&flights)
+        let Landed::Found(record) = landed else { return };
+        let kept = Arc::new(Kept::new(record.clone(), self.flight.began));
+        let coming = self.cache.coming.lock();
+        if let Some(Coming::Load { flight, told }) = coming.get(&self.id)
+            && Arc::ptr_eq(flight, self.flight)
+            && (told.is_none() || *told == record.fingerprint())
         {
-            self.cache.rows.insert(self.id, Kept { record: record.clone(), began: self.flight.began });
+            self.cache.rows.insert(self.id, kept);
         }
-    }
-
-    fn is_noted(&self, flights: &HashMap<SessionId, Arc<Flight>>) -> bool {
-        flights.get(&self.id).is_some_and(|noted| Arc::ptr_eq(noted, self.flight))
     }
 }
 
 impl Drop for Landing<'_> {
     fn drop(&mut self) {
-        let mut flights = self.cache.flights.lock();
-        if self.is_noted(&flights) {
-            flights.remove(&self.id);
+        let mut coming = self.cache.coming.lock();
+        if let Some(Coming::Load { flight, .. }) = coming.get(&self.id)
+            && Arc::ptr_eq(flight, self.flight)
+        {
+            coming.remove(&self.id);
         }
-        drop(flights);
+        drop(coming);
         self.flight.land(Landed::Lost);
+    }
+}
+
+/// See [`Cache::writing`]. Dropped without a word, nobody knows what the row is: the caller went away, the write
+/// failed, or did not match.
+pub(super) struct Writing<'a> {
+    cache: &'a Cache,
+    after: Arc<Kept>,
+    is_applied: bool,
+}
+
+impl Writing<'_> {
+    /// It was made.
+    pub(super) fn applied(mut self) {
+        self.is_applied = true;
+    }
+}
+
+impl Drop for Writing<'_> {
+    fn drop(&mut self) {
+        let id = self.after.record.id();
+        let mut coming = self.cache.coming.lock();
+        let noted = coming.remove(&id);
+        match noted {
+            Some(Coming::Write(after)) if self.is_applied && Arc::ptr_eq(&after, &self.after) => {
+                self.cache.rows.insert(id, after);
+            }
+            _ => drop(self.cache.rows.remove(&id)),
+        }
     }
 }
 

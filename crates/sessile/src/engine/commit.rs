@@ -61,7 +61,8 @@ impl Sessions {
         for _ in 0..attempts {
             let credential = self.new_credential()?;
             let record = row(credential.id());
-            if self.apply(Write::Insert(record.clone())).await? == Outcome::Applied {
+            let insert = Write::Insert(record.clone());
+            if self.apply_known(insert, None, &record).await? == Outcome::Applied {
                 self.tell_birth(changes, &credential);
                 return Ok(Committed::Named(credential, record));
             }
@@ -86,7 +87,8 @@ impl Sessions {
                 return Box::pin(self.merge(newest, changes)).await;
             };
             let written = written(&write, &base.record);
-            if self.apply(write).await? == Outcome::Applied {
+            let before = new_id.is_none().then_some(&base.record);
+            if self.apply_known(write, before, &written).await? == Outcome::Applied {
                 return Ok(match credential {
                     Some(credential) => {
                         self.tell(Event::Rotated { from: id, to: credential.id() });
@@ -118,10 +120,12 @@ impl Sessions {
             return Ok(Committed::Unchanged);
         };
         let id = base.record.id();
-        match self.apply(plan::renewal(&base, &meta, expires_at, now)).await {
+        let write = plan::renewal(&base, &meta, expires_at, now);
+        let after = written(&write, &base.record);
+        match self.apply_known(write, Some(&base.record), &after).await {
             Ok(Outcome::Applied) => {
                 self.tell(Event::Renewed { id });
-                base.record.set_expires_at(expires_at, now);
+                base.record = after;
                 Ok(Committed::Updated(Box::new(base)))
             }
             Ok(Outcome::Unmatched) => Ok(Committed::Unchanged),
@@ -171,6 +175,11 @@ fn written(write: &Write, before: &SessionRecord) -> SessionRecord {
             })
         }
         Write::Insert(record) => record.clone(),
-        Write::Touch(_) | Write::Delete(_) => before.clone(),
+        Write::Touch(touch) => {
+            let mut record = before.clone();
+            record.set_expires_at(touch.expires_at, touch.now.planned());
+            record
+        }
+        Write::Delete(_) => before.clone(),
     }
 }

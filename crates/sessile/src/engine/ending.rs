@@ -80,7 +80,7 @@ impl Sessions {
                 let credential = self.new_credential()?;
                 let record = row(credential.id());
                 let write = plan::succession(&base.record, record.clone(), self.now());
-                if self.apply(write).await? == Outcome::Applied {
+                if self.apply_known(write, None, &record).await? == Outcome::Applied {
                     self.tell(Event::LoggedOut { id });
                     self.tell_birth(changes, &credential);
                     return Ok(Committed::Named(credential, record));

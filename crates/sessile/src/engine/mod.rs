@@ -11,23 +11,26 @@ mod ending;
 mod error;
 mod event;
 mod flight;
+mod kept;
 mod meta;
 mod owner;
 mod plan;
 mod policy;
 mod purge;
 mod turns;
+mod watch;
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
+use std::time::Duration;
 
 use crate::record::{
     Clock, Random, RandomError, SessionId, SessionRecord, SessionToken, SystemClock, SystemRandom, Timestamp,
 };
 use crate::store::group::Group;
-use crate::store::{Feed, Grouping, Loaded, Outcome, SessionStore, StoreError, Write};
+use crate::store::{Feed, FeedListener, Grouping, Loaded, News, Outcome, SessionStore, StoreError, Write};
 
 pub use admin::{Description, NewSession, Selection};
 pub use cache::{CacheError, CacheOptions, CacheStats};
@@ -41,10 +44,12 @@ pub(crate) use meta::Meta;
 pub(crate) use plan::{Base, keeps_data};
 pub use policy::{Lifetimes, Naming, Policy};
 pub use purge::{PurgeReport, PurgeSchedule, PurgeTask};
+pub use watch::{Ended, Watch};
 
 use cache::Cache;
 use event::Listeners;
 use turns::Turns;
+use watch::Watchers;
 
 /// The service: a store, a policy, a clock. Cheap to clone; all clones are the same service.
 ///
@@ -73,8 +78,29 @@ struct Inner {
     loads: Option<Group<SessionId, Loaded>>,
     writes: Option<Group<Write, Result<Outcome, StoreError>>>,
     cache: Option<Arc<Cache>>,
-    /// What keeps the cache told, as long as the service lives.
-    _feed: Option<Feed>,
+    watchers: Arc<Watchers>,
+    /// What keeps the cache and the watchers told, as long as the service lives.
+    feed: Option<Feed>,
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        // Its task need not wait any more.
+        self.watchers.bell.notify_one();
+    }
+}
+
+/// Who is told what others change: the cache before those who then look into it.
+struct Ears {
+    cache: Arc<Cache>,
+    watchers: Arc<Watchers>,
+}
+
+impl FeedListener for Ears {
+    fn hear(&self, news: News) {
+        self.cache.hear(news);
+        self.watchers.hear(news);
+    }
 }
 
 /// Puts a [`Sessions`] together.
@@ -85,6 +111,7 @@ pub struct SessionsBuilder {
     random: Arc<dyn Random>,
     listeners: Listeners,
     cache: Option<Arc<Cache>>,
+    watchers: Arc<Watchers>,
     feed: Option<Feed>,
 }
 
@@ -133,9 +160,11 @@ impl SessionsBuilder {
     /// ```
     ///
     /// A request that names a session which is kept costs 0 statements instead of 1; one that is not, 1 for all
-    /// requests that want it at the moment. Writes cost what they cost, and what they write is loaded anew
-    /// by the next request, once more when the feed has told of it. A write is merged onto what the store
-    /// holds, never onto what is kept; lists, `get` and the other calls of this service ask the store.
+    /// requests that want it at the moment. A change costs 1 instead of 2: it is planned on what is kept, merged
+    /// onto what the store holds, as ever, and what it leaves is kept. PostgreSQL tells what each change has made of
+    /// the row, so this process knows its own; Redis does not, and there a session that was changed is loaded by
+    /// the next request. A request with several session cookies asks the store, for all of them but one are dead,
+    /// and that a session is not there is never kept. Lists, `get` and the other calls of this service ask the store.
     ///
     /// What changes in this process counts at once. What changes elsewhere (another process, Python, psql)
     /// counts here within the feed's delay, during which a session that has just been
@@ -147,21 +176,30 @@ impl SessionsBuilder {
     ///
     /// # Errors
     /// When the store has no feed ([`CacheOptions::stale_for`] does without), or the feed cannot be had: the
-    /// server is away, or the table does not tell of its changes (`sessile init --feed`).
+    /// server is away, or does not tell of its changes (PostgreSQL: `sessile init --feed`).
     pub async fn cache(mut self, options: CacheOptions) -> Result<SessionsBuilder, CacheError> {
         let cache = Arc::new(Cache::new(&options));
         if let Some(bound) = options.feed_bound() {
-            let feed = self.store.feed(Arc::clone(&cache) as _, bound).await?;
+            let ears = Ears { cache: Arc::clone(&cache), watchers: Arc::clone(&self.watchers) };
+            let feed = self.store.feed(Arc::new(ears), bound).await?;
             self.feed = Some(feed.ok_or(CacheError::NoFeed { store: self.store.name() })?);
         }
         self.cache = Some(cache);
         Ok(self)
     }
 
+    /// How often [watched](Sessions::watch) sessions are looked at where no feed tells of their ends, and while it
+    /// is down. Default: 5 seconds.
+    #[must_use]
+    pub fn watch_interval(self, interval: Duration) -> SessionsBuilder {
+        self.watchers.look_every(interval);
+        self
+    }
+
     /// The service.
     #[must_use]
     pub fn build(self) -> Sessions {
-        let SessionsBuilder { store, policy, clock, random, listeners, cache, feed } = self;
+        let SessionsBuilder { store, policy, clock, random, listeners, cache, watchers, feed } = self;
         let Grouping { loads, writes } = store.grouping();
         let loads = (loads > 0).then(|| {
             let store = Arc::clone(&store);
@@ -179,7 +217,7 @@ impl SessionsBuilder {
         });
         let turns = Turns::default();
         let inner =
-            Inner { store, policy, clock, random, listeners, turns, loads, writes, cache, _feed: feed };
+            Inner { store, policy, clock, random, listeners, turns, loads, writes, cache, watchers, feed };
         Sessions { inner: Arc::new(inner) }
     }
 }
@@ -213,6 +251,7 @@ impl Sessions {
             random: Arc::new(SystemRandom),
             listeners: Listeners::default(),
             cache: None,
+            watchers: Arc::new(Watchers::default()),
             feed: None,
         }
     }
@@ -296,12 +335,18 @@ impl Sessions {
     /// may have prolonged it.
     fn kept(&self, id: SessionId) -> Option<Base> {
         let cache = self.inner.cache.as_ref()?;
-        let record = cache.get(id)?;
-        if !self.is_live(&record) {
+        let kept = cache.get(id)?;
+        let record = kept.record.clone();
+        let base = match kept.data() {
+            Some(data) => Base::with(record, data, self.policy()),
+            None => Base::of(record, self.policy()),
+        };
+        if !self.is_base_live(&base) {
             cache.forget(id);
             return None;
         }
-        self.judge(Ok(Some(record))).ok().flatten().map(|base| self.note_cached(base))
+        self.tell_problem(&base);
+        Some(self.note_cached(base))
     }
 
     /// Notes that the row may be older than the request.
@@ -338,9 +383,38 @@ impl Sessions {
 
     /// One write to the store, in time, together with those of others.
     async fn apply(&self, write: Write) -> Result<Outcome, StoreError> {
-        let write = write.judged_by(&self.inner.clock);
         // Before the answer leaves, whatever it is.
         let _forgetting = self.inner.cache.as_deref().map(|cache| cache.forgetting(write.ids()));
+        self.ask_apply(write).await
+    }
+
+    /// The same for a write that leaves the row `after`: where there is a cache, it is kept. `before`: the row
+    /// that the write was planned on, unless it makes one.
+    async fn apply_known(
+        &self,
+        write: Write,
+        before: Option<&SessionRecord>,
+        after: &SessionRecord,
+    ) -> Result<Outcome, StoreError> {
+        let Some(cache) = &self.inner.cache else { return self.ask_apply(write).await };
+        let _forgetting = cache.forgetting(write.ids().filter(|id| *id != after.id()));
+        let writing = cache.writing(after.clone(), before);
+        let outcome = self.ask_apply(write).await;
+        if matches!(outcome, Ok(Outcome::Applied)) {
+            writing.applied();
+        }
+        outcome
+    }
+
+    async fn ask_apply(&self, write: Write) -> Result<Outcome, StoreError> {
+        let write = write.judged_by(&self.inner.clock);
+        let mut unsure = Unsure { watchers: &self.inner.watchers, ids: [write.id()], is_unsure: true };
+        let outcome = self.send_write(write).await;
+        unsure.is_unsure = outcome.is_err();
+        outcome
+    }
+
+    async fn send_write(&self, write: Write) -> Result<Outcome, StoreError> {
         match &self.inner.writes {
             Some(group) => self.in_time(group.ask(write)).await?.unwrap_or_else(|| Err(self.lost_batch())),
             None => self.in_time(self.store().apply(write)).await?,
@@ -364,14 +438,22 @@ impl Sessions {
             Err(error) => return Err(error.into()),
         };
         let base = Base::of(record, self.policy());
-        if !self.policy().is_live(&base.record, || Meta::of(&base.data), self.now()) {
+        if !self.is_base_live(&base) {
             self.tell(Event::Expired { id: base.record.id() });
             return Ok(None);
         }
+        self.tell_problem(&base);
+        Ok(Some(base))
+    }
+
+    fn is_base_live(&self, base: &Base) -> bool {
+        self.policy().is_live(&base.record, || Meta::of(&base.data), self.now())
+    }
+
+    fn tell_problem(&self, base: &Base) {
         if let Some(problem) = &base.problem {
             self.tell(Event::Corrupt { id: base.record.id().to_string(), problem: problem.clone() });
         }
-        Ok(Some(base))
     }
 
     fn new_credential(&self) -> Result<Credential, EngineError> {
@@ -387,6 +469,7 @@ impl Sessions {
     }
 
     fn tell(&self, event: Event) {
+        self.tell_watchers(&event);
         self.inner.listeners.tell(event);
     }
 
@@ -407,5 +490,20 @@ impl Sessions {
         tokio::time::timeout(after, answer)
             .await
             .map_err(|_| StoreError::Timeout { store: self.inner.store.name(), after })
+    }
+}
+
+/// A write of which nobody may learn what became of it: its caller went away, or it failed.
+struct Unsure<'a> {
+    watchers: &'a Watchers,
+    ids: [SessionId; 1],
+    is_unsure: bool,
+}
+
+impl Drop for Unsure<'_> {
+    fn drop(&mut self) {
+        if self.is_unsure {
+            self.watchers.doubt(&self.ids);
+        }
     }
 }

@@ -251,6 +251,13 @@ impl Policy {
         }
     }
 
+    /// When the session ends, if nobody renews it.
+    pub(crate) fn end(&self, record: &SessionRecord, meta: &Meta) -> Timestamp {
+        let absolute = self.lifetimes_of(meta).absolute;
+        let limit = record.created_at().zip(absolute).map(|(began, limit)| began.saturating_add(limit));
+        limit.map_or(record.expires_at(), |limit| limit.min(record.expires_at()))
+    }
+
     /// The new expiry if it is worth a statement of its own.
     pub(crate) fn renewal(&self, record: &SessionRecord, meta: &Meta, now: Timestamp) -> Option<Timestamp> {
         self.renewed(record, meta, now, self.renew_after?)

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use super::{EngineError, Event, Sessions};
+use super::{Ended, EngineError, Event, Sessions};
 use crate::record::{Random, Timestamp};
 use crate::store::PurgeLimits;
 use crate::store::finding::CLOCK_TOLERANCE;
@@ -69,6 +69,9 @@ impl Sessions {
             let batch = self.in_time(self.store().purge(now, limits)).await??;
             if let Some(cache) = &self.inner.cache {
                 batch.removed.iter().for_each(|id| cache.forget(*id));
+            }
+            for &id in &batch.removed {
+                self.inner.watchers.end(id, Ended::Expired);
             }
             let rows = batch.removed.len() as u64 + batch.removed_foreign;
             report.removed += rows;

@@ -5,6 +5,7 @@
 //! value in an error or in `Debug`: session data is private.
 
 mod index;
+mod outline;
 
 use std::{
     borrow::Cow,
@@ -17,6 +18,7 @@ use std::{
 use serde::{Serialize, de::DeserializeOwned};
 
 use self::index::Index;
+pub(crate) use self::outline::Outline;
 use super::json::{self, JsonError, Kind, Lone, Member};
 
 /// The key under which sessile keeps what it must itself remember about a session. Handlers neither see nor

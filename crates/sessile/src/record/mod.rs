@@ -1,6 +1,7 @@
 //! Pure values: the row, its names, its data, time. No I/O, no async.
 
 mod data;
+mod fingerprint;
 mod id;
 pub mod json;
 mod model;
@@ -10,7 +11,9 @@ mod time;
 mod token;
 mod user;
 
+pub(crate) use data::Outline;
 pub use data::{DataError, RESERVED_KEY, SessionData};
+pub use fingerprint::Fingerprint;
 pub use id::{IdText, InvalidSessionId, SessionId};
 pub use model::{Columns, SessionRecord};
 pub use random::{Random, RandomError, SystemRandom};

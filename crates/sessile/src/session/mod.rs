@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 use parking_lot::{Mutex, MutexGuard};
 
-use crate::engine::Sessions;
+use crate::engine::{Sessions, Watch};
 use crate::record::SessionId;
 
 pub use error::SessionError;
@@ -68,6 +68,12 @@ impl Session {
     pub fn id(&self) -> Option<SessionId> {
         let state = self.state();
         state.base.as_ref().filter(|_| !state.changes.ends()).map(|base| base.record.id())
+    }
+
+    /// Waits for the end of this session, wherever it is ended: see [`Sessions::watch`]. `None` where there is no
+    /// [`id`](Self::id) to watch.
+    pub fn watch(&self) -> Option<Watch> {
+        self.id().map(|id| self.sessions().watch(id))
     }
 
     /// Whether something was changed that is not committed yet.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use crate::record::SessionId;
+use crate::record::{Fingerprint, SessionId};
 
 /// What a feed tells, in the order in which it happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,6 +16,9 @@ use crate::record::SessionId;
 pub enum News {
     /// This row was changed or deleted. Making a row is no news.
     Changed(SessionId),
+    /// This row was changed, and has become the one with this fingerprint. Told by stores that can, so that who
+    /// knows the row already keeps it: above all who made the change.
+    Became(SessionId, Fingerprint),
     /// Any row may have been changed.
     Everything,
     /// All changes that were committed before now less the feed's bound have been told, and silence means

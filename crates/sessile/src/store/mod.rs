@@ -26,6 +26,8 @@ mod host;
 #[cfg(any(feature = "postgres", feature = "mysql"))]
 mod key;
 mod list;
+#[cfg(any(feature = "postgres", feature = "redis"))]
+mod listening;
 mod memory;
 #[cfg(feature = "mysql")]
 pub mod mysql;

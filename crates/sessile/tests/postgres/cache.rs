@@ -1,82 +1,74 @@
-//! The coherent cache over the feed of PostgreSQL: whatever is written in the table by whomever counts in
-//! every process, and while nobody can know, nobody believes what was kept.
+//! The coherent cache over the feed of PostgreSQL.
 
 use std::time::Duration;
 
-use sessile::engine::{CacheError, CacheOptions, Credential, NewSession};
+use sessile::engine::{CacheError, CacheOptions};
 use sessile::store::{PostgresStore, SessionStore, StoreError};
-use sessile::{LazySession, SessionData, Sessions, UserId};
+use sessile::{SessionId, Sessions};
+use tokio_postgres::Client;
 
+use crate::coherence::{self, Others, is_up, read, service, session, warm};
 use crate::outages::through;
 use crate::postgres_server::Schema;
 use crate::support::until;
 
-/// A service with a cache in one process, and one in another.
-async fn service(url: &str) -> Sessions {
+const PATIENT: Duration = Duration::from_secs(10);
+
+pub(crate) async fn telling(url: &str) -> PostgresStore {
     let store = PostgresStore::connect(url).await.unwrap();
     store.init().await.unwrap();
     store.init_feed().await.unwrap();
     // Making it again changes nothing.
     store.init_feed().await.unwrap();
-    let options = CacheOptions::default().bound(Duration::from_secs(10));
-    Sessions::builder(store).cache(options).await.unwrap().build()
+    store
 }
 
-async fn session(sessions: &Sessions) -> Credential {
-    let data = SessionData::parse(r#"{"n": 1}"#.into()).unwrap();
-    let user = Some(UserId::new("ada").unwrap());
-    sessions.create(NewSession { data, user, ..NewSession::default() }).await.unwrap().0
+/// Plain SQL, as psql and Python write it.
+pub(crate) struct Sql {
+    client: Client,
+    schema: String,
 }
 
-async fn read(sessions: &Sessions, credential: &Credential) -> Option<u32> {
-    let lazy = LazySession::new(sessions.clone(), vec![credential.clone()]);
-    lazy.load().await.ok()?.get("n").unwrap()
-}
-
-fn kept(sessions: &Sessions) -> u64 {
-    sessions.cache_stats().unwrap().sessions
-}
-
-fn is_up(sessions: &Sessions) -> bool {
-    sessions.cache_stats().unwrap().is_up
-}
-
-/// Reads until it is kept.
-async fn warm(sessions: &Sessions, credential: &Credential, n: u32) {
-    until(async || read(sessions, credential).await == Some(n) && kept(sessions) > 0).await;
-}
-
-/// [S10] Ends and changes from everywhere: another process, plain SQL as Python and psql write it, TRUNCATE.
-#[tokio::test]
-async fn what_anybody_does_to_the_table_counts_here() {
-    let schema = Schema::new().await;
-    let (here, elsewhere) = (service(&schema.url()).await, service(&schema.url()).await);
-    let sql = schema.sql().await;
-    for way in 0..5 {
-        let credential = session(&elsewhere).await;
-        warm(&here, &credential, 1).await;
-        let (id, user) = (credential.id(), UserId::new("ada").unwrap());
-        match way {
-            0 => assert!(elsewhere.revoke(id).await.unwrap()),
-            1 => assert!(elsewhere.revoke_user(&user).await.unwrap() > 0),
-            2 => sql.batch_execute(&format!("DELETE FROM sessions WHERE id = '{id}'")).await.unwrap(),
-            3 => sql.batch_execute("TRUNCATE sessions").await.unwrap(),
-            _ => {
-                let update = r#"UPDATE sessions SET data = '{"n": 2}' WHERE id = "#;
-                sql.batch_execute(&format!("{update}'{id}'")).await.unwrap();
-                until(async || read(&here, &credential).await == Some(2)).await;
-                continue;
-            }
-        }
-        until(async || read(&here, &credential).await.is_none()).await;
+impl Sql {
+    pub(crate) async fn in_schema(schema: &Schema) -> Sql {
+        Sql { client: schema.sql().await, schema: schema.name.clone() }
     }
 }
 
-/// A read that is answered from memory asks nothing: the row may be locked, or gone untold.
+impl Others for Sql {
+    async fn delete(&self, id: SessionId) {
+        self.client.batch_execute(&format!("DELETE FROM sessions WHERE id = '{id}'")).await.unwrap();
+    }
+
+    async fn set(&self, id: SessionId, n: u32) {
+        let set = format!(r#"UPDATE sessions SET data = '{{"n": {n}}}' WHERE id = '{id}'"#);
+        self.client.batch_execute(&set).await.unwrap();
+    }
+
+    async fn empty(&self) {
+        self.client.batch_execute("TRUNCATE sessions").await.unwrap();
+    }
+
+    async fn kill(&self) {
+        let kill = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = ";
+        self.client.batch_execute(&format!("{kill}'{}'", self.schema)).await.unwrap();
+    }
+}
+
+/// [S10] [M05]
+#[tokio::test]
+async fn what_anybody_does_to_the_table_counts_here() {
+    let schema = Schema::new().await;
+    let here = service(telling(&schema.url()).await, PATIENT).await;
+    let elsewhere = Sessions::new(PostgresStore::connect(&schema.url()).await.unwrap());
+    coherence::what_anybody_does_counts(&here, &elsewhere, &Sql::in_schema(&schema).await).await;
+}
+
+/// [M01] A read that is answered from memory asks nothing: the row may be locked, or gone untold.
 #[tokio::test]
 async fn what_is_kept_costs_no_statement() {
     let schema = Schema::new().await;
-    let here = service(&schema.url()).await;
+    let here = service(telling(&schema.url()).await, PATIENT).await;
     let credential = session(&here).await;
     warm(&here, &credential, 1).await;
     let log = crate::support::SqlLog::of(&schema.name);
@@ -95,66 +87,28 @@ async fn a_table_that_does_not_tell_is_refused_with_the_remedy() {
     assert!(remedy.contains("sessile init --feed"), "{remedy}");
 }
 
-/// [R01] The connection that listens is ended again and again. While it is known to be down no read is stale,
-/// and in the end all are right.
+/// [R01]
 #[tokio::test]
 async fn a_feed_that_is_killed_is_never_believed() {
     let (schema, proxy, url) = through().await;
     let url = format!("{url}&application_name={}", schema.name);
-    let here = service(&url).await;
-    let credential = session(&here).await;
-    let sql = schema.sql().await;
-    let kill = format!(
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = '{}'",
-        schema.name
-    );
-    let update =
-        |n: u32| format!(r#"UPDATE sessions SET data = '{{"n": {n}}}' WHERE id = '{}'"#, credential.id());
-    for round in 2..12 {
-        warm(&here, &credential, round - 1).await;
-        until(async || is_up(&here)).await;
-        if round % 2 == 0 {
-            sql.batch_execute(&kill).await.unwrap();
-        } else {
-            proxy.cut();
-        }
-        sql.batch_execute(&update(round)).await.unwrap();
-        until(async || {
-            let was_down = !is_up(&here);
-            let n = read(&here, &credential).await;
-            assert!(!was_down || n.is_none_or(|n| n == round), "{n:?} while the feed was down");
-            n == Some(round)
-        })
-        .await;
-    }
-    until(async || is_up(&here)).await;
+    let here = service(telling(&url).await, PATIENT).await;
+    coherence::a_feed_that_is_killed_is_never_believed(&here, &proxy, &Sql::in_schema(&schema).await).await;
 }
 
-/// Nothing comes through and nothing breaks: what is kept is believed no longer than the bound.
+/// [R01]
 #[tokio::test]
 async fn a_feed_that_hangs_is_given_up() {
     let (schema, proxy, url) = through().await;
-    let store = PostgresStore::connect(&url).await.unwrap();
-    store.init().await.unwrap();
-    store.init_feed().await.unwrap();
-    let options = CacheOptions::default().bound(Duration::from_secs(2));
-    let here = Sessions::builder(store).cache(options).await.unwrap().build();
-    let credential = session(&here).await;
-    warm(&here, &credential, 1).await;
-    proxy.stall();
-    schema.sql().await.batch_execute("DELETE FROM sessions").await.unwrap();
-    until(async || !is_up(&here)).await;
-    assert_eq!(read(&here, &credential).await, None, "an error, or gone: never what was kept");
-    proxy.open();
-    until(async || is_up(&here)).await;
-    assert_eq!(read(&here, &credential).await, None);
+    let here = service(telling(&url).await, Duration::from_secs(2)).await;
+    coherence::a_feed_that_hangs_is_given_up(&here, &proxy, &Sql::in_schema(&schema).await).await;
 }
 
 /// Somebody switches the triggers off: the next sign of life finds out.
 #[tokio::test]
 async fn triggers_that_are_switched_off_are_noticed() {
     let schema = Schema::new().await;
-    let here = service(&schema.url()).await;
+    let here = service(telling(&schema.url()).await, PATIENT).await;
     let credential = session(&here).await;
     warm(&here, &credential, 1).await;
     let sql = schema.sql().await;
@@ -176,7 +130,7 @@ async fn a_table_with_any_name_tells() {
     for table in ["we\"b's $$ @table", "Sessions $sessile$"] {
         let store = schema.store(PostgresStore::options().table(table)).await;
         store.init_feed().await.unwrap();
-        let here = Sessions::builder(store).cache(CacheOptions::default()).await.unwrap().build();
+        let here = service(store, PATIENT).await;
         let credential = session(&here).await;
         warm(&here, &credential, 1).await;
         let quoted = table.replace('"', "\"\"");

@@ -3,10 +3,15 @@
 #![allow(clippy::unwrap_used, reason = "the helpers of tests")]
 
 mod cache;
+#[path = "../support/coherence.rs"]
+mod coherence;
 mod opening;
 mod outages;
 #[path = "../support/postgres.rs"]
 mod postgres_server;
 mod rows;
 mod support;
+mod watch;
+#[path = "../support/watching.rs"]
+mod watching;
 mod writes;

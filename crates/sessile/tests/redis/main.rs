@@ -2,6 +2,9 @@
 //! there, a server that fails, and a primary of a Cluster that is killed under load.
 #![allow(clippy::unwrap_used, reason = "the helpers of tests")]
 
+mod cache;
+#[path = "../support/coherence.rs"]
+mod coherence;
 mod failover;
 mod opening;
 mod outages;
@@ -10,3 +13,6 @@ mod redis_server;
 mod rows;
 mod support;
 mod tls;
+mod watch;
+#[path = "../support/watching.rs"]
+mod watching;

@@ -11,12 +11,12 @@ use crate::support::{id, insert, listed, record, rotate, until, update, user};
 use sessile_test_network::Proxy;
 
 /// A server of our own, for what nobody else should feel; on a blocking thread, as it asks for.
-async fn own(settings: &'static [(&str, &str)]) -> Redis {
+pub(crate) async fn own(settings: &'static [(&str, &str)]) -> Redis {
     tokio::task::spawn_blocking(move || Redis::start_with(settings)).await.unwrap().unwrap()
 }
 
 /// Through the proxy, to a server of our own.
-async fn through() -> (Redis, Proxy, String) {
+pub(crate) async fn through() -> (Redis, Proxy, String) {
     let server = own(&[]).await;
     let proxy = Proxy::to(SocketAddr::from((Ipv4Addr::LOCALHOST, server.port()))).await;
     let url = server.url().replace(&server.port().to_string(), &proxy.address.port().to_string());

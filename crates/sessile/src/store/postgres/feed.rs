@@ -8,7 +8,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{oneshot, watch};
+use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_postgres::types::Type;
 use tokio_postgres::{Client, Notification};
@@ -17,11 +17,8 @@ use super::fault::{Fault, unavailable};
 use super::link::{Dialler, Duty, Hear, Parameter, Wire};
 use super::sql;
 use crate::record::SessionId;
-use crate::store::backoff::pause;
+use crate::store::listening::{self, Line, Listen};
 use crate::store::{Feed, Hearer, News, StoreError};
-
-/// Signs of life within one bound: one may be late, and the feed is still up.
-const SIGNS: u32 = 3;
 
 /// Why there is no feed now.
 enum Ended {
@@ -30,8 +27,6 @@ enum Ended {
     Untold,
     /// No sign of life came back in time.
     Silent,
-    /// Nobody wants it any more.
-    Dropped,
 }
 
 impl From<tokio_postgres::Error> for Ended {
@@ -42,8 +37,6 @@ impl From<tokio_postgres::Error> for Ended {
 
 struct Listener {
     dialler: Arc<Dialler>,
-    hearer: Hearer,
-    bound: Duration,
 }
 
 /// Listens, and returns as soon as the feed is up, or is known not to come up.
@@ -52,62 +45,35 @@ pub(super) async fn subscribe(
     hearer: Hearer,
     bound: Duration,
 ) -> Result<Feed, StoreError> {
-    let (held, dropped) = watch::channel(());
-    let (tell, told) = oneshot::channel();
-    let listener = Listener { dialler, hearer, bound };
-    tokio::spawn(async move { listener.keep(tell, dropped).await });
-    told.await.unwrap_or_else(|_| Err(unavailable("the runtime that its feed lived in has ended")))?;
-    Ok(Feed::new(held))
+    let ended = || unavailable("the runtime that its feed lived in has ended");
+    listening::subscribe(Listener { dialler }, hearer, bound, ended).await
 }
 
-impl Listener {
-    /// Listens, and listens again, until nobody wants to hear. If it cannot be done the first time, that is
-    /// the answer.
-    async fn keep(self, tell: oneshot::Sender<Result<(), StoreError>>, mut dropped: watch::Receiver<()>) {
-        let mut first = Some(tell);
-        let mut failures = 0;
-        loop {
-            let mut came_up = false;
-            let ended = tokio::select! {
-                ended = self.listen(&mut first, &mut came_up) => ended,
-                _ = dropped.changed() => Ended::Dropped,
-            };
-            self.hearer.hear(News::Down);
-            let error = match ended {
-                Ended::Dropped => return,
-                Ended::Fault(fault) => self.dialler.place.error("listen", fault),
-                Ended::Untold => self.dialler.place.no_feed(),
-                Ended::Silent => unavailable("no sign of life came back from the feed in time"),
-            };
-            if let Some(tell) = first.take() {
-                // Nobody waiting for the answer is nobody who wants the feed.
-                let _ = tell.send(Err(error));
-                return;
-            }
-            failures = if came_up { 1 } else { failures + 1 };
-            if failures == 1 {
-                tracing::warn!(server = %self.dialler.place.server, %error, "the feed of changes is down");
-            }
-            tokio::select! {
-                () = tokio::time::sleep(pause(failures)) => {}
-                _ = dropped.changed() => return,
-            }
+impl Listen for Listener {
+    async fn listen(&self, line: &mut Line) -> StoreError {
+        match self.listen_once(line).await {
+            Ended::Fault(fault) => self.dialler.place.error("listen", fault),
+            Ended::Untold => self.dialler.place.no_feed(),
+            Ended::Silent => unavailable("no sign of life came back from the feed in time"),
         }
     }
 
+    fn server(&self) -> &str {
+        &self.dialler.place.server
+    }
+}
+
+impl Listener {
     /// One connection, as long as it tells.
-    async fn listen(
-        &self,
-        first: &mut Option<oneshot::Sender<Result<(), StoreError>>>,
-        came_up: &mut bool,
-    ) -> Ended {
+    async fn listen_once(&self, line: &mut Line) -> Ended {
         let (seen, signs) = watch::channel(0);
         let own = format!("session_sign_{:016x}", getrandom::u64().unwrap_or_default());
-        let (client, mut wire) = match self.dialler.connect(Duty::Feed, self.hear(&own, seen)).await {
+        let hear = hear(&own, seen, Arc::clone(&line.hearer));
+        let (client, mut wire) = match self.dialler.connect(Duty::Feed, hear).await {
             Ok(connected) => connected,
             Err(fault) => return Ended::Fault(fault),
         };
-        let telling = self.tell(&client, &own, signs, first, came_up);
+        let telling = self.tell(&client, &own, signs, line);
         // What the connection brings comes first: it may be its end.
         tokio::select! {
             biased;
@@ -116,35 +82,15 @@ impl Listener {
         }
     }
 
-    /// What to do with each notification. Signs of life go to a channel of their own, which nobody else
-    /// listens to.
-    fn hear(&self, own: &str, seen: watch::Sender<u64>) -> Hear {
-        let (own, hearer) = (own.to_owned(), Arc::clone(&self.hearer));
-        Arc::new(move |notification: &Notification| {
-            let text = notification.payload();
-            if notification.channel() == own {
-                if let Ok(sign) = text.parse() {
-                    seen.send_replace(sign);
-                }
-            } else if text == "*" {
-                hearer.hear(News::Everything);
-            } else if let Ok(id) = text.parse::<SessionId>() {
-                hearer.hear(News::Changed(id));
-            }
-            // Any other text is the key of a row that is no session of ours.
-        })
-    }
-
     /// Listens and sends signs of life, until one does not come back.
     async fn tell(
         &self,
         client: &Client,
         own: &str,
         mut signs: watch::Receiver<u64>,
-        first: &mut Option<oneshot::Sender<Result<(), StoreError>>>,
-        came_up: &mut bool,
+        line: &mut Line,
     ) -> Ended {
-        let listening = tokio::time::timeout(self.bound, self.begin(client, own));
+        let listening = tokio::time::timeout(line.bound, self.begin(client, own));
         let channel = match listening.await {
             Ok(Ok(channel)) => channel,
             Ok(Err(ended)) => return ended,
@@ -158,17 +104,13 @@ impl Listener {
                 let _ = signs.wait_for(|seen| *seen >= sign).await;
                 Ok(())
             };
-            match tokio::time::timeout_at(sent + self.bound, back).await {
+            match tokio::time::timeout_at(sent + line.bound, back).await {
                 Ok(Ok(())) => {}
                 Ok(Err(ended)) => return ended,
                 Err(_) => return Ended::Silent,
             }
-            self.hearer.hear(News::Up(sent + self.bound));
-            *came_up = true;
-            if let Some(tell) = first.take() {
-                let _ = tell.send(Ok(()));
-            }
-            tokio::time::sleep_until(sent + self.bound / SIGNS).await;
+            line.up_since(sent);
+            tokio::time::sleep_until(line.next_sign(sent)).await;
         }
         Ended::Silent
     }
@@ -203,6 +145,32 @@ impl Listener {
     fn log(&self, statement: &str) {
         tracing::trace!(target: "sessile::sql", statement, database = &*self.dialler.place.server);
     }
+}
+
+/// What to do with each notification. Signs of life go to a channel of their own, which nobody else
+/// listens to.
+fn hear(own: &str, seen: watch::Sender<u64>, hearer: Hearer) -> Hear {
+    let own = own.to_owned();
+    Arc::new(move |notification: &Notification| {
+        let text = notification.payload();
+        if notification.channel() == own {
+            if let Ok(sign) = text.parse() {
+                seen.send_replace(sign);
+            }
+        } else if text == "*" {
+            hearer.hear(News::Everything);
+        } else if let Some(news) = news(text) {
+            hearer.hear(news);
+        }
+        // Any other text is the key of a row that is no session of ours.
+    })
+}
+
+/// A row's key and, where it was changed, what it has become.
+fn news(text: &str) -> Option<News> {
+    let (id, fingerprint) = text.split_once(' ').unwrap_or((text, ""));
+    let id = id.parse::<SessionId>().ok()?;
+    Some(fingerprint.parse().map_or(News::Changed(id), |fingerprint| News::Became(id, fingerprint)))
 }
 
 async fn broken(wire: &mut Wire) -> Ended {

@@ -31,7 +31,7 @@
 //!
 //! The feed of changes ([`SessionStore::feed`]) needs two triggers, which `init_feed` or `sessile init --feed`
 //! makes: they send the id of each row that is changed or deleted through NOTIFY, also when psql or another
-//! program did it. Each commit that changes rows then takes one lock of the server for a moment, which all
+//! program did it, and a hash of what a changed row has become: so a process knows its own changes again. Each commit that changes rows then takes one lock of the server for a moment, which all
 //! commits with notifications share. Load and listen on the primary: a standby tells nothing.
 //!
 //! An update never moves `updated_at` into an index, and an expiry that is renewed seldom leaves most

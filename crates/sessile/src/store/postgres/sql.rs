@@ -136,12 +136,21 @@ const CREATE_TABLE: &str = "CREATE TABLE IF NOT EXISTS @table (
 
 const CREATE_INDEX: &str = "CREATE INDEX IF NOT EXISTS @index ON @table (@column)";
 
-/// Sends the id of each row that is changed or deleted: only ids travel. The first argument is the channel.
+/// Sends the id of each row that is changed or deleted, and of what a changed one has become the first half of
+/// [`SessionRecord::fingerprint`](crate::record::SessionRecord::fingerprint): no data travels. The first argument is
+/// the channel. A failure here would fail the writer, so it computes nothing that can fail.
 const CREATE_FEED_FUNCTION: &str = "CREATE OR REPLACE FUNCTION @schema\"sessile_tell\"() RETURNS trigger \
 LANGUAGE plpgsql AS $sessile$
 BEGIN
   IF TG_OP = 'TRUNCATE' THEN
     PERFORM pg_catalog.pg_notify(TG_ARGV[0], '*');
+  ELSIF TG_OP = 'UPDATE' AND NEW.id = OLD.id AND pg_catalog.current_setting('server_encoding') = 'UTF8' THEN
+    PERFORM pg_catalog.pg_notify(TG_ARGV[0], pg_catalog.concat(OLD.id, ' ', pg_catalog.left(pg_catalog.encode(
+      pg_catalog.sha256(pg_catalog.convert_to(pg_catalog.concat(
+        coalesce('=' || NEW.user_id, '-'), pg_catalog.chr(10),
+        coalesce('=' || pg_catalog.to_char(NEW.created_at, 'YYYY-MM-DD HH24:MI:SS.US'), '-'), pg_catalog.chr(10),
+        coalesce('=' || pg_catalog.to_char(NEW.expires_at, 'YYYY-MM-DD HH24:MI:SS.US'), '-'), pg_catalog.chr(10),
+        NEW.data), 'UTF8')), 'hex'), 32)));
   ELSE
     PERFORM pg_catalog.pg_notify(TG_ARGV[0], OLD.id);
   END IF;

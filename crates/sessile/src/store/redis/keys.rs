@@ -15,7 +15,7 @@ use crate::record::{SessionId, UserId};
 pub(super) const BUCKETS: usize = 256;
 
 /// The keys of a store.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Keys {
     prefix: String,
 }
@@ -36,6 +36,18 @@ impl Keys {
 
     pub(super) fn row(&self, id: SessionId) -> String {
         self.bucket(bucket_of(id)) + id.to_text().as_str()
+    }
+
+    /// How the keys of all buckets begin, and no others.
+    pub(super) fn rows(&self) -> String {
+        format!("{}{{", self.prefix)
+    }
+
+    /// Whose row stands under this key; none under those of the indexes.
+    pub(super) fn row_at(&self, key: &[u8]) -> Option<SessionId> {
+        let rest = key.strip_prefix(self.prefix.as_bytes())?;
+        let (_, name) = rest.split_at_checked("{6f}:".len())?;
+        SessionId::parse_bytes(name).ok()
     }
 
     pub(super) fn ids(&self, bucket: usize) -> String {
@@ -79,5 +91,12 @@ mod tests {
             ["web:{6f}:6f1c4b1e-8a0f-4c57-9d0a-3f6c2b7e5d11", "web:{6f}:ids", "web:{6f}:expiries"]
         );
         assert_eq!(keys.user(&UserId::new("ada").unwrap()), "web:user:{ada}");
+        assert_eq!(keys.row_at(keys.row(id).as_bytes()), Some(id));
+        assert!(keys.row(id).starts_with(&keys.rows()) && keys.ids(7).starts_with(&keys.rows()));
+        for other in
+            [keys.ids(7), keys.expiries(0xe1), keys.user(&UserId::new("ada").unwrap()), "web:".into()]
+        {
+            assert_eq!(keys.row_at(other.as_bytes()), None, "{other}");
+        }
     }
 }

@@ -15,7 +15,10 @@ use futures_util::future::join_all;
 use redis::aio::{ConnectionLike, MultiplexedConnection};
 use redis::cluster::ClusterClient;
 use redis::cluster_async::ClusterConnection;
-use redis::{AsyncConnectionConfig, Client, Pipeline, PushKind, TlsCertificates, Value};
+use redis::{
+    AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, Pipeline, PushInfo, PushKind,
+    TlsCertificates, Value,
+};
 use tokio::sync::{Notify, watch};
 
 use super::address::Address;
@@ -33,6 +36,7 @@ pub(super) type Answer = Result<Value, Fault>;
 pub(super) struct Dialler {
     way: Way,
     place: Arc<Place>,
+    opener: Opener,
 }
 
 enum Way {
@@ -57,9 +61,11 @@ impl Dialler {
             let _ = rustls::crypto::ring::default_provider().install_default();
         }
         let tls = TlsCertificates { client_tls: None, root_cert: certificates };
-        let mut nodes = address.nodes().map_err(wrong)?;
+        let nodes = address.nodes().map_err(wrong)?;
+        let opener = Opener { nodes, tls: tls.clone(), is_cluster: address.cluster, place };
+        let place = Arc::clone(&opener.place);
         let way = if address.cluster {
-            let mut builder = ClusterClient::builder(nodes)
+            let mut builder = ClusterClient::builder(opener.nodes.clone())
                 .connection_timeout(place.timeout)
                 .response_timeout(place.timeout)
                 .tcp_settings(redis::io::tcp::TcpSettings::default().set_nodelay(true))
@@ -72,14 +78,54 @@ impl Dialler {
             }
             Way::Cluster(Box::new(builder.build().map_err(wrong)?))
         } else {
-            let node = nodes.remove(0);
-            let client = match address.tls && tls.root_cert.is_some() {
-                true => Client::build_with_tls(node, tls),
-                false => Client::open(node),
-            };
+            let client = opener.nodes.first().map_or_else(
+                || Err((redis::ErrorKind::InvalidClientConfig, "no host is named").into()),
+                |node| opener.client(node.clone()),
+            );
             Way::Single(Box::new(client.map_err(wrong)?))
         };
-        Ok(Dialler { way, place })
+        Ok(Dialler { way, place, opener })
+    }
+}
+
+/// How to reach single servers: the one that the URL names, or the nodes of a Cluster.
+#[derive(Clone)]
+pub(super) struct Opener {
+    /// Those that the URL names.
+    pub(super) nodes: Vec<ConnectionInfo>,
+    tls: TlsCertificates,
+    pub(super) is_cluster: bool,
+    pub(super) place: Arc<Place>,
+}
+
+impl Opener {
+    fn client(&self, node: ConnectionInfo) -> redis::RedisResult<Client> {
+        let is_encrypted = matches!(node.addr(), ConnectionAddr::TcpTls { .. });
+        match is_encrypted && self.tls.root_cert.is_some() {
+            true => Client::build_with_tls(node, self.tls.clone()),
+            false => Client::open(node),
+        }
+    }
+
+    /// Another node of the same Cluster.
+    pub(super) fn beside(&self, node: &ConnectionInfo, host: &str, port: u16) -> ConnectionInfo {
+        let (host, addr) = (host.to_owned(), node.addr());
+        let addr = match addr {
+            ConnectionAddr::TcpTls { insecure, tls_params, .. } => {
+                ConnectionAddr::TcpTls { host, port, insecure: *insecure, tls_params: tls_params.clone() }
+            }
+            _ => ConnectionAddr::Tcp(host, port),
+        };
+        node.clone().set_addr(addr)
+    }
+
+    /// A connection to this server, whose pushed messages `hear` is told.
+    pub(super) async fn open(
+        &self,
+        node: ConnectionInfo,
+        hear: impl Fn(PushInfo) + Send + Sync + 'static,
+    ) -> Result<MultiplexedConnection, Fault> {
+        connect(&self.client(node)?, &self.place, hear).await
     }
 }
 
@@ -91,19 +137,20 @@ pub(super) enum Link {
 
 impl Link {
     /// Connects for the first time.
-    pub(super) async fn start(dialler: Dialler) -> Result<Link, Fault> {
-        let place = Arc::clone(&dialler.place);
-        match dialler.way {
+    pub(super) async fn start(dialler: Dialler) -> Result<(Link, Opener), Fault> {
+        let Dialler { way, place, opener } = dialler;
+        let link = match way {
             Way::Single(client) => {
                 let single = Single::start(*client, place);
                 single.session().await?;
-                Ok(Link::Single(single))
+                Link::Single(single)
             }
             Way::Cluster(client) => {
                 let connection = in_time(&place, client.get_async_connection()).await?;
-                Ok(Link::Cluster(Cluster { connection, place }))
+                Link::Cluster(Cluster { connection, place })
             }
-        }
+        };
+        Ok((link, opener))
     }
 
     pub(super) fn is_cluster(&self) -> bool {
@@ -331,18 +378,28 @@ async fn keep(client: Client, place: Arc<Place>, tell: watch::Sender<State>) {
 async fn dial(client: &Client, place: &Place) -> Result<Session, Fault> {
     let end = Arc::new(End::default());
     let heard = Arc::clone(&end);
+    let hear = move |push: PushInfo| {
+        if push.kind == PushKind::Disconnection {
+            heard.tell();
+        }
+    };
+    let connection = connect(client, place, hear).await?;
+    Ok(Session { connection, end })
+}
+
+async fn connect(
+    client: &Client,
+    place: &Place,
+    hear: impl Fn(PushInfo) + Send + Sync + 'static,
+) -> Result<MultiplexedConnection, Fault> {
     let config = AsyncConnectionConfig::new()
         .set_connection_timeout(Some(place.timeout))
         .set_response_timeout(Some(place.timeout))
-        .set_push_sender(move |push: redis::PushInfo| {
-            if push.kind == PushKind::Disconnection {
-                heard.tell();
-            }
+        .set_push_sender(move |push: PushInfo| {
+            hear(push);
             Ok::<(), redis::aio::SendError>(())
         });
-    let attempt = client.get_multiplexed_async_connection_with_config(&config);
-    let connection = in_time(place, attempt).await?;
-    Ok(Session { connection, end })
+    in_time(place, client.get_multiplexed_async_connection_with_config(&config)).await
 }
 
 async fn in_time<T>(place: &Place, attempt: impl Future<Output = redis::RedisResult<T>>) -> Result<T, Fault> {

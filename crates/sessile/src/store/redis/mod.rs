@@ -53,6 +53,19 @@
 //! `delete_user` and `list` do not find such a one until it is renewed, which enters it again. No session was
 //! anything that nobody wrote.
 //!
+//! # The feed of changes
+//!
+//! [`feed`](SessionStore::feed) listens with `CLIENT TRACKING` to all keys that begin as rows' keys do, on a
+//! connection of its own, in a Cluster on one to each primary. Nothing has to be set up. The server tells whatever
+//! changes a row: this store, redis-cli, scripts, the end of a key, eviction, `FLUSHALL`. It does not tell of
+//! `SWAPDB`. Each process that listens is sent some 60 bytes for each changed row, and as much for each of two
+//! indexes where a row is made, ended or renewed.
+//!
+//! Three times within the bound a sign of life goes to every server that is listened to: `PING`, then `INFO` or
+//! `CLUSTER SLOTS`, 4 commands on a single server, 2 for each primary of a Cluster. The feed is down as soon as a
+//! connection breaks, the server is no longer a primary or not the one that the sessions go to, or a Cluster has a
+//! primary that is not listened to. After a failover it is down until the new primary is listened to.
+//!
 //! With another `maxmemory-policy` than `noeviction` Redis signs people out to make room. On connecting, the
 //! store warns of each of these settings.
 
@@ -61,6 +74,7 @@ mod call;
 mod cluster;
 mod examine;
 mod fault;
+mod feed;
 mod keys;
 mod leavers;
 mod link;
@@ -76,6 +90,7 @@ mod users;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::future::join_all;
@@ -84,8 +99,8 @@ use redis::Value;
 use super::purge::Chunks;
 use super::wave::waves;
 use super::{
-    Finding, ListPage, ListQuery, Loaded, Outcome, PurgeBatch, PurgeLimits, SessionStore, StoreError,
-    StoreStats, Write,
+    Feed, Finding, Hearer, ListPage, ListQuery, Loaded, Outcome, PurgeBatch, PurgeLimits, SessionStore,
+    StoreError, StoreStats, Write,
 };
 use crate::record::{Clock, SessionId, StoredData, Timestamp, UserId};
 
@@ -96,7 +111,7 @@ use cluster::Made;
 use fault::{Fault, NAME, Place, strange};
 use keys::{BUCKETS, Keys};
 use leavers::{Leavers, leavers, sweep};
-use link::{Dialler, Link};
+use link::{Dialler, Link, Opener};
 use row::{Found, bytes};
 use script::{Scribe, Verdict, verdict};
 
@@ -110,6 +125,8 @@ struct Inner {
     place: Arc<Place>,
     keys: Keys,
     link: Link,
+    /// How its feed connects.
+    opener: Opener,
     /// How users' keys begin, where a script can reach them: not in a Cluster.
     users: String,
     chunks: Chunks,
@@ -134,11 +151,13 @@ impl RedisStore {
 
     async fn start(dialler: Dialler, place: Arc<Place>, keys: Keys) -> Result<RedisStore, StoreError> {
         let link = Link::start(dialler).await;
-        let link = link.map_err(|fault| place.error(&format!("connect to {}", place.server), fault))?;
+        let (link, opener) =
+            link.map_err(|fault| place.error(&format!("connect to {}", place.server), fault))?;
         let users = if link.is_cluster() { String::new() } else { keys.users() };
         let turn = AtomicUsize::new(getrandom::u32().map_or(0, |number| number as usize % BUCKETS));
         let (leavers, leaving) = leavers();
-        let inner = Arc::new(Inner { place, keys, link, users, chunks: Chunks::new(), turn, leavers });
+        let chunks = Chunks::new();
+        let inner = Arc::new(Inner { place, keys, link, opener, users, chunks, turn, leavers });
         if inner.link.is_cluster() {
             tokio::spawn(sweep(Arc::downgrade(&inner), leaving));
         }
@@ -291,6 +310,17 @@ impl SessionStore for RedisStore {
             Err(fault) => Err(fault),
         };
         time.map(Some).map_err(self.error("ask for the time"))
+    }
+
+    /// A connection of its own; in a Cluster one to each primary. Where the server restricts users, theirs needs
+    /// `INFO` and `CLIENT TRACKING` for it.
+    async fn feed(&self, hearer: Hearer, bound: Duration) -> Result<Option<Feed>, StoreError> {
+        feed::subscribe(&self.0, hearer, bound).await.map(Some)
+    }
+
+    /// Nothing to make: the server tells whoever asks.
+    async fn init_feed(&self) -> Result<(), StoreError> {
+        Ok(())
     }
 
     /// Makes a row and deletes it again: for some milliseconds it can be seen.
