@@ -17,7 +17,7 @@ pub(crate) fn install(packages: &[&str], places: &Places) -> Result<(), Problem>
         return Err(Problem::new(format!(
             "{} missing, and there is no apt-get here to install them with.\n\
              On Debian the command is:\n    {by_hand}\n\
-             Elsewhere install Chromium with its ChromeDriver, Python 3.9 or newer with venv and pip, and the \
+             Elsewhere install Chromium with its ChromeDriver, Python 3.10 or newer with venv and pip, and the \
              servers and clients of PostgreSQL, MariaDB and Redis; CHROMIUM and CHROMEDRIVER may name the \
              programs, SESSILE_TEST_POSTGRES, SESSILE_TEST_MYSQL, SESSILE_TEST_REDIS and \
              SESSILE_TEST_REDIS_CLUSTER servers that run already.",

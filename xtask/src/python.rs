@@ -9,13 +9,13 @@ use crate::problem::Problem;
 use crate::programs::Places;
 use crate::step::{output, step};
 
-const OLDEST: (u32, u32) = (3, 9);
+const OLDEST: (u32, u32) = (3, 10);
 
 /// Prints the version, and fails where a virtual environment could not be made. Debian packages those apart.
 const PROBE: &str = "import sys; print(*sys.version_info[:2], flush=True); import venv, ensurepip";
 
 /// What the interop tests import; an environment without it is not complete.
-const IMPORTS: &str = "import lback.models.session, psycopg2, pymysql";
+const IMPORTS: &str = "import django, lback.models.session, psycopg2, pymysql";
 
 /// What `PATH` has in the way of Python.
 #[derive(Debug, PartialEq)]
@@ -124,9 +124,9 @@ mod tests {
     #[test]
     fn the_first_python_that_can_make_an_environment_is_taken() {
         let folders: Vec<_> = (0..4).map(|_| tempfile::tempdir().unwrap()).collect();
-        fake::program(folders[0].path(), "python3", "echo 3 8");
+        fake::program(folders[0].path(), "python3", "echo 3 9");
         fake::program(folders[1].path(), "python3", "echo 3 12; exit 1");
-        let wanted = fake::program(folders[2].path(), "python3", "echo 3 9");
+        let wanted = fake::program(folders[2].path(), "python3", "echo 3 10");
         fake::program(folders[3].path(), "python3", "echo 3 13");
         let paths: Vec<_> = folders.iter().map(|folder| folder.path()).collect();
         assert_eq!(find(&fake::places(&paths)), Python::Usable(wanted));

@@ -67,7 +67,7 @@ fn programs(places: &Places) -> Result<(Browser, PathBuf), Problem> {
         _ => Err(Problem::new(format!(
             "{} installed, and still something is missing from PATH ({}).\n\
              Needed: chromium and chromedriver (CHROMIUM and CHROMEDRIVER may name them), and python3, \
-             3.9 or newer, with venv and ensurepip{}.",
+             3.10 or newer, with venv and ensurepip{}.",
             packages.join(", "),
             places.path.to_string_lossy(),
             needed_for(&places.kinds),

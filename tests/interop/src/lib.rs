@@ -1,11 +1,13 @@
 //! The tests of sessile against Python; see `tests/`. They need `cargo xtask test`, which makes the
 //! interpreter's environment and names it in `SESSILE_TEST_PYTHON`.
 
+mod agent;
 mod database;
 mod peer;
 
 use std::ffi::OsString;
 
+pub use agent::{Agent, Reply};
 pub use database::Database;
 pub use peer::{Peer, request};
 

@@ -3,8 +3,8 @@
 #![forbid(unsafe_code)]
 
 use std::ops::Deref;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use sessile::store::{SessionStore, StoreUrl};
 use sessile_test_servers::{MariaDb, Postgres, Redis, RedisCluster, Server};
@@ -72,6 +72,17 @@ impl Backend {
         };
         Ok(Place { held, stores: AtomicU32::new(0) })
     }
+
+    /// The one that all tests of this program share, started when it is first asked for.
+    ///
+    /// # Panics
+    /// When the server does not start.
+    pub fn shared(self) -> &'static Place {
+        static PLACES: [OnceLock<Place>; Backend::ALL.len()] =
+            [const { OnceLock::new() }; Backend::ALL.len()];
+        let started = || self.start().unwrap_or_else(|error| panic!("{}: {error}", self.name()));
+        PLACES[self as usize].get_or_init(started)
+    }
 }
 
 /// Where stores of one kind can be made. Its server ends when it is dropped.
@@ -102,6 +113,31 @@ impl Place {
             Held::MariaDb(server) => format!("{}?table=sessions_{number}", server.url()),
             Held::Redis(server) => format!("{}?prefix=store-{number}:", server.url()),
             Held::RedisCluster(cluster) => format!("{}?prefix=store-{number}:", cluster.url()),
+        }
+    }
+
+    /// The URL of the server itself, for those who keep no store of ours there; empty where there is none.
+    pub fn address(&self) -> String {
+        match &self.held {
+            Held::Memory | Held::Folder(_) => String::new(),
+            Held::Postgres(server) => server.url(),
+            Held::MariaDb(server) => server.url(),
+            Held::Redis(server) => server.url(),
+            Held::RedisCluster(cluster) => cluster.url(),
+        }
+    }
+
+    /// Runs SQL; rows as lines.
+    ///
+    /// # Errors
+    /// When the server does not, and where there is none that speaks it.
+    pub fn query(&self, sql: &str) -> Outcome<String> {
+        match &self.held {
+            Held::Postgres(server) => Ok(server.query(sql)?),
+            Held::MariaDb(server) => Ok(server.query(sql)?),
+            Held::Memory | Held::Folder(_) | Held::Redis(_) | Held::RedisCluster(_) => {
+                Err("no SQL server of its own".into())
+            }
         }
     }
 
@@ -147,13 +183,9 @@ impl Place {
     /// When the server does not, and where there is none.
     pub fn empty(&self, table: &str) -> Outcome<()> {
         match &self.held {
-            Held::Postgres(server) => server.query(&format!("TRUNCATE {table}"))?,
-            Held::MariaDb(server) => server.query(&format!("TRUNCATE {table}"))?,
-            Held::Redis(server) => server.command(&["FLUSHALL"])?,
-            Held::Memory | Held::Folder(_) | Held::RedisCluster(_) => {
-                return Err("no server of its own".into());
-            }
-        };
+            Held::Redis(server) => drop(server.command(&["FLUSHALL"])?),
+            _ => drop(self.query(&format!("TRUNCATE {table}"))?),
+        }
         Ok(())
     }
 

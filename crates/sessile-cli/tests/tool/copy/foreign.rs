@@ -1,5 +1,5 @@
 //! Sessions of other frameworks, from tables as those make them. The frameworks themselves are in
-//! `tests/migration`.
+//! `tests/switch`.
 
 use serde_json::{Value, json};
 use sessile::SessionId;

@@ -2,7 +2,10 @@
 
 mod foreign;
 mod foul;
-mod postgres;
+#[cfg(all(feature = "mysql", feature = "postgres", feature = "redis"))]
+mod pairs;
+#[cfg(all(feature = "mysql", feature = "postgres", feature = "redis"))]
+mod servers;
 mod twice;
 
 use rusqlite::types::Value as Cell;

@@ -11,6 +11,7 @@ use super::address::Address;
 use super::fault::{Place, backend};
 use super::pool::{Dialler, Way};
 use super::schema;
+use super::session::in_time;
 use super::sql::{self, Sql};
 use super::tls::{self, SslMode};
 use crate::store::StoreError;
@@ -79,7 +80,22 @@ impl MySqlOptions {
         self.connect_to(&address).await
     }
 
+    /// A bare connection to the server that a store URL names, in UTC, with the store's way of finding
+    /// passwords and of trusting servers: for the tool, which also reads tables that are not ours.
+    #[doc(hidden)]
+    pub async fn client(url: &str) -> Result<mysql_async::Conn, StoreError> {
+        let address = Address::parse(url).map_err(|error| backend("read the store URL", error))?;
+        let dialler = MySqlOptions::default().dialler(&address)?;
+        let connected = in_time(dialler.place.timeout, dialler.bare()).await;
+        connected.map_err(|fault| dialler.place.error("connect", fault))
+    }
+
     pub(in crate::store) async fn connect_to(self, address: &Address) -> Result<MySqlStore, StoreError> {
+        let dialler = Arc::new(self.dialler(address)?);
+        MySqlStore::start(dialler, address.connections.unwrap_or(self.connections)).await
+    }
+
+    fn dialler(&self, address: &Address) -> Result<Dialler, StoreError> {
         let table = address.table.as_deref().unwrap_or(&self.table);
         if !can_be_a_name(table) {
             return Err(StoreError::Schema {
@@ -101,8 +117,7 @@ impl MySqlOptions {
             digits: AtomicU32::new(6),
             packet: AtomicU64::new(u64::MAX),
         });
-        let dialler = Dialler::new(way(address)?, place, sql);
-        MySqlStore::start(Arc::new(dialler), address.connections.unwrap_or(self.connections)).await
+        Ok(Dialler::new(way(address)?, place, sql))
     }
 
     /// What `init` would execute at this address.

@@ -238,10 +238,7 @@ impl Dialler {
     async fn dial(&self, duty: Duty) -> Result<Session, Fault> {
         let age = self.age.load(Ordering::Acquire);
         let attempt = async {
-            let mut conn = self.connect().await?;
-            for setting in sql::SETTINGS {
-                conn.query_drop(setting).await?;
-            }
+            let mut conn = self.settled().await?;
             let (version, packet): (String, u64) = conn.query_first(sql::SERVER).await?.unwrap_or_default();
             self.place.packet.store(packet, Ordering::Relaxed);
             let server = Version::parse(&version);
@@ -258,6 +255,20 @@ impl Dialler {
                 Err(Fault::Away(format!("no answer within {} ms", self.place.timeout.as_millis())))
             }
         }
+    }
+
+    /// A connection without a session's bookkeeping.
+    pub(super) async fn bare(&self) -> Result<Conn, Fault> {
+        Ok(self.settled().await?)
+    }
+
+    /// A connection on which text and times mean what they mean here.
+    async fn settled(&self) -> Result<Conn, mysql_async::Error> {
+        let mut conn = self.connect().await?;
+        for setting in sql::SETTINGS {
+            conn.query_drop(setting).await?;
+        }
+        Ok(conn)
     }
 
     async fn connect(&self) -> Result<Conn, mysql_async::Error> {

@@ -5,6 +5,8 @@
 //! to accept the old cookie finds the session by it.
 
 mod django;
+#[cfg(feature = "mysql")]
+mod mysql;
 #[cfg(feature = "postgres")]
 mod postgres;
 mod sqlite;
@@ -13,7 +15,7 @@ mod tower_sessions;
 use std::fmt;
 
 use clap::ValueEnum;
-use sessile::record::{Columns, RESERVED_KEY, SessionRecord, StoredData, Timestamp};
+use sessile::record::{self, RESERVED_KEY, SessionRecord, StoredData, Timestamp};
 use sessile::store::StoreUrl;
 use sessile::{SessionData, SessionId, UserId};
 
@@ -103,45 +105,55 @@ pub(super) struct Reading {
     pub(super) remember: bool,
 }
 
-/// The names of a foreign table and of its columns.
+/// The names of a foreign table and of its columns, and the statements that read it.
 struct Names {
-    schema: Option<String>,
+    /// As SQL reads it.
     table: String,
     key: &'static str,
     data: &'static str,
     expires: &'static str,
 }
 
+/// How the columns of a table are asked for, and the key after which to go on.
+struct Columns<'a> {
+    key: &'a str,
+    data: &'a str,
+    expires: &'a str,
+    after: &'a str,
+}
+
 impl Names {
     fn of(format: Format, url: &FullUrl) -> Names {
-        let is_server = url.scheme() != "sqlite";
-        let named = |name: &str| url.option(name).map(str::to_owned);
-        match format {
-            Format::Django => Names {
-                schema: named("schema"),
-                table: named("table").unwrap_or_else(|| "django_session".to_owned()),
-                key: "session_key",
-                data: "session_data",
-                expires: "expire_date",
-            },
-            // The names that tower-sessions-sqlx-store takes unless it is told others.
-            Format::TowerSessions | Format::Sessile => Names {
-                schema: named("schema").or_else(|| is_server.then(|| "tower_sessions".to_owned())),
-                table: named("table")
-                    .unwrap_or_else(|| if is_server { "session" } else { "tower_sessions" }.to_owned()),
-                key: "id",
-                data: "data",
-                expires: "expiry_date",
-            },
-        }
+        let [schema, table] = ["schema", "table"].map(|name| url.option(name));
+        let (is_file, is_mysql) = (url.scheme() == "sqlite", matches!(url.scheme(), "mysql" | "mariadb"));
+        // The names that tower-sessions-sqlx-store takes unless it is told others. A schema of MySQL is a
+        // database, and the URL has named one.
+        let (default_schema, default_table, [key, data, expires]) = match format {
+            Format::Django => (None, "django_session", ["session_key", "session_data", "expire_date"]),
+            Format::TowerSessions | Format::Sessile => (
+                (!is_file && !is_mysql).then_some("tower_sessions"),
+                if is_file { "tower_sessions" } else { "session" },
+                ["id", "data", "expiry_date"],
+            ),
+        };
+        let quote = if is_mysql { "`" } else { "\"" };
+        let quoted = |name: &str| format!("{quote}{}{quote}", name.replace(quote, &quote.repeat(2)));
+        let path = [schema.or(default_schema), Some(table.unwrap_or(default_table))];
+        let table = path.into_iter().flatten().map(quoted).collect::<Vec<_>>().join(".");
+        Names { table, key, data, expires }
     }
 
-    fn quoted(&self) -> String {
-        let quoted = |name: &str| format!("\"{}\"", name.replace('"', "\"\""));
-        match &self.schema {
-            Some(schema) => format!("{}.{}", quoted(schema), quoted(&self.table)),
-            None => quoted(&self.table),
-        }
+    fn count(&self) -> String {
+        format!("SELECT count(*) FROM {}", self.table)
+    }
+
+    /// A page, by the index of the primary key, in whatever order its collation has.
+    fn page(&self, columns: &Columns<'_>) -> String {
+        let Columns { key, data, expires, after } = columns;
+        let Names { table, key: by, .. } = self;
+        format!(
+            "SELECT {key}, {data}, {expires} FROM {table} WHERE {by} > {after} ORDER BY {by} LIMIT {PAGE}"
+        )
     }
 }
 
@@ -150,6 +162,12 @@ struct Row {
     key: String,
     data: Vec<u8>,
     expires_at: Result<Timestamp, String>,
+}
+
+impl Row {
+    fn new(key: String, data: Vec<u8>, expires_at: Option<Timestamp>) -> Row {
+        Row { key, data, expires_at: expires_at.ok_or_else(|| "its expiry is no time".to_owned()) }
+    }
 }
 
 /// Why a row does not become a session.
@@ -172,6 +190,8 @@ struct Content {
 
 enum Table {
     Sqlite(rusqlite::Connection),
+    #[cfg(feature = "mysql")]
+    MySql(Box<mysql::Reader>),
     #[cfg(feature = "postgres")]
     Postgres(tokio_postgres::Client),
 }
@@ -191,6 +211,8 @@ impl Foreign {
         let names = Names::of(reading.format, url);
         let table = match url.scheme() {
             "sqlite" => Table::Sqlite(sqlite::open(url.path())?),
+            #[cfg(feature = "mysql")]
+            "mysql" | "mariadb" => Table::MySql(Box::new(mysql::Reader::connect(&url.text).await?)),
             #[cfg(feature = "postgres")]
             "postgres" | "postgresql" => {
                 Table::Postgres(sessile::store::postgres::PostgresOptions::client(&url.text).await?)
@@ -212,6 +234,8 @@ impl Foreign {
     async fn rows(&self) -> Result<Vec<Row>, Error> {
         match &self.table {
             Table::Sqlite(connection) => sqlite::rows(connection, &self.names, &self.after),
+            #[cfg(feature = "mysql")]
+            Table::MySql(reader) => reader.rows(&self.names, &self.after).await,
             #[cfg(feature = "postgres")]
             Table::Postgres(client) => postgres::rows(client, &self.names, &self.after).await,
         }
@@ -221,6 +245,8 @@ impl Foreign {
     pub(super) async fn count(&self) -> Result<u64, Error> {
         match &self.table {
             Table::Sqlite(connection) => sqlite::count(connection, &self.names),
+            #[cfg(feature = "mysql")]
+            Table::MySql(reader) => reader.count(&self.names).await,
             #[cfg(feature = "postgres")]
             Table::Postgres(client) => postgres::count(client, &self.names).await,
         }
@@ -262,7 +288,7 @@ impl Foreign {
         let text = if remember { remembered(&content.text) } else { content.text };
         let data =
             SessionData::parse(text.as_str().into()).map_err(|error| Unfit::Malformed(chain(&error)))?;
-        Ok(Some(SessionRecord::from_columns(Columns {
+        Ok(Some(SessionRecord::from_columns(record::Columns {
             id,
             user_id: content.user,
             data: StoredData::Text(data.to_text()),
@@ -304,8 +330,7 @@ mod tests {
 
     #[test]
     fn the_table_is_the_frameworks_own_unless_the_url_names_another() {
-        let quoted =
-            |format, text: &str| Names::of(format, &FullUrl::new(text.parse().unwrap(), text)).quoted();
+        let quoted = |format, text: &str| Names::of(format, &FullUrl::new(text.parse().unwrap(), text)).table;
         assert_eq!(quoted(Format::TowerSessions, "sqlite:a.db"), "\"tower_sessions\"");
         assert_eq!(quoted(Format::Django, "sqlite:a.db?table=x"), "\"x\"");
         #[cfg(feature = "postgres")]
@@ -314,6 +339,12 @@ mod tests {
             assert_eq!(quoted(Format::TowerSessions, url), "\"tower_sessions\".\"session\"");
             assert_eq!(quoted(Format::TowerSessions, &format!("{url}?schema=s&table=t")), "\"s\".\"t\"");
             assert_eq!(quoted(Format::Django, url), "\"django_session\"");
+        }
+        #[cfg(feature = "mysql")]
+        {
+            let url = "mariadb://u:p@h/tower_sessions";
+            assert_eq!(quoted(Format::TowerSessions, url), "`session`");
+            assert_eq!(quoted(Format::Django, &format!("{url}?table=a`b")), "`a``b`");
         }
     }
 }

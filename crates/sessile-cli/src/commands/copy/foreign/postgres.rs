@@ -3,38 +3,29 @@
 use sessile::record::Timestamp;
 use tokio_postgres::Client;
 
-use super::super::source::PAGE;
-use super::{Names, Row};
+use super::{Columns, Names, Row};
 use crate::error::Error;
 
 pub(super) async fn count(client: &Client, names: &Names) -> Result<u64, Error> {
-    let sql = format!("SELECT count(*) FROM {}", names.quoted());
-    let row = client.query_one(&sql, &[]).await.map_err(failed)?;
+    let row = client.query_one(&names.count(), &[]).await.map_err(failed)?;
     Ok(row.try_get::<_, i64>(0).map_err(failed)?.unsigned_abs())
 }
 
 /// The rows after this key.
 pub(super) async fn rows(client: &Client, names: &Names, after: &str) -> Result<Vec<Row>, Error> {
     let Names { key, data, expires, .. } = names;
-    let table = names.quoted();
     // Django's data is text, the other's bytes; both arrive as bytes. An expiry without an end is none.
     let bytes =
         if *data == "session_data" { format!("convert_to({data}, 'UTF8')") } else { (*data).to_owned() };
-    let sql = format!(
-        "SELECT {key}::text, {bytes}, CASE WHEN isfinite({expires}) \
-         THEN (extract(epoch FROM {expires}) * 1000000)::bigint END \
-         FROM {table} WHERE {key} > $1 ORDER BY {key} LIMIT {PAGE}"
-    );
+    let micros =
+        format!("CASE WHEN isfinite({expires}) THEN (extract(epoch FROM {expires}) * 1000000)::bigint END");
+    let sql =
+        names.page(&Columns { key: &format!("{key}::text"), data: &bytes, expires: &micros, after: "$1" });
     let rows = client.query(&sql, &[&after]).await.map_err(failed)?;
     rows.iter()
         .map(|row| {
             let micros: Option<i64> = row.try_get(2)?;
-            let expires_at = micros.and_then(Timestamp::from_micros);
-            Ok(Row {
-                key: row.try_get(0)?,
-                data: row.try_get(1)?,
-                expires_at: expires_at.ok_or_else(|| "its expiry is no time".to_owned()),
-            })
+            Ok(Row::new(row.try_get(0)?, row.try_get(1)?, micros.and_then(Timestamp::from_micros)))
         })
         .collect::<Result<_, tokio_postgres::Error>>()
         .map_err(failed)

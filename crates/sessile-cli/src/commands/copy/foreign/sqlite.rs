@@ -4,8 +4,7 @@ use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OpenFlags};
 use sessile::record::Timestamp;
 
-use super::super::source::PAGE;
-use super::{Names, Row};
+use super::{Columns, Names, Row};
 use crate::error::Error;
 
 /// Opens a file to be read: nothing is made, nothing is changed.
@@ -16,38 +15,31 @@ pub(super) fn open(path: &str) -> Result<Connection, Error> {
 }
 
 pub(super) fn count(connection: &Connection, names: &Names) -> Result<u64, Error> {
-    let sql = format!("SELECT count(*) FROM {}", names.quoted());
-    let count: i64 = connection.query_row(&sql, (), |row| row.get(0)).map_err(failed)?;
+    let count: i64 = connection.query_row(&names.count(), (), |row| row.get(0)).map_err(failed)?;
     Ok(count.unsigned_abs())
 }
 
 /// The rows after this key.
 pub(super) fn rows(connection: &Connection, names: &Names, after: &str) -> Result<Vec<Row>, Error> {
-    let Names { key, data, expires, .. } = names;
-    let table = names.quoted();
-    let sql =
-        format!("SELECT {key}, {data}, {expires} FROM {table} WHERE {key} > ?1 ORDER BY {key} LIMIT {PAGE}");
+    let &Names { key, data, expires, .. } = names;
+    let sql = names.page(&Columns { key, data, expires, after: "?1" });
     let mut statement = connection.prepare_cached(&sql).map_err(failed)?;
     let rows = statement.query_map([after], |row| {
-        Ok(Row {
-            key: row.get(0)?,
-            data: match row.get_ref(1)? {
-                ValueRef::Text(bytes) | ValueRef::Blob(bytes) => bytes.to_vec(),
-                ValueRef::Null | ValueRef::Integer(_) | ValueRef::Real(_) => Vec::new(),
-            },
-            expires_at: time(row.get_ref(2)?),
-        })
+        let data = match row.get_ref(1)? {
+            ValueRef::Text(bytes) | ValueRef::Blob(bytes) => bytes.to_vec(),
+            ValueRef::Null | ValueRef::Integer(_) | ValueRef::Real(_) => Vec::new(),
+        };
+        Ok(Row::new(row.get(0)?, data, time(row.get_ref(2)?)))
     });
     rows.and_then(Iterator::collect).map_err(failed)
 }
 
 /// Both frameworks write text here, whatever the column was declared as.
-fn time(value: ValueRef<'_>) -> Result<Timestamp, String> {
+fn time(value: ValueRef<'_>) -> Option<Timestamp> {
     match value {
         ValueRef::Text(text) => str::from_utf8(text).ok().and_then(Timestamp::parse),
         _ => None,
     }
-    .ok_or_else(|| "its expiry is no time".to_owned())
 }
 
 fn failed(error: rusqlite::Error) -> Error {
