@@ -2,6 +2,7 @@
 //! a server, or a way to it, that fails.
 #![allow(clippy::unwrap_used, reason = "the helpers of tests")]
 
+mod collisions;
 #[path = "../support/mysql.rs"]
 mod mysql_server;
 mod opening;

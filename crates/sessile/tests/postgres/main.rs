@@ -5,6 +5,7 @@
 mod cache;
 #[path = "../support/coherence.rs"]
 mod coherence;
+mod collisions;
 mod opening;
 mod outages;
 #[path = "../support/postgres.rs"]
