@@ -56,7 +56,12 @@ where
         .route("/user", get(user))
         .route("/change", post(change))
         .route("/sign-in", post(sign_in))
+        .route("/sign-out", post(sign_out))
         .layer(AuthManagerLayerBuilder::new(Everybody, sessions).build())
+}
+
+fn failed(error: axum_login::Error<Everybody>) -> (StatusCode, String) {
+    (StatusCode::INTERNAL_SERVER_ERROR, error.to_string())
 }
 
 /// The number of who is signed in.
@@ -69,7 +74,6 @@ async fn sign_in(
     mut who: AuthSession<Everybody>,
     Form(fields): Form<BTreeMap<String, String>>,
 ) -> Answer<&'static str> {
-    let failed = |error: axum_login::Error<Everybody>| (StatusCode::INTERNAL_SERVER_ERROR, error.to_string());
     let number = field(&fields, "user")?
         .parse()
         .map_err(|_| (StatusCode::UNPROCESSABLE_ENTITY, "the user is a number here".to_owned()))?;
@@ -77,4 +81,9 @@ async fn sign_in(
     let user = user.ok_or_else(|| (StatusCode::UNAUTHORIZED, String::new()))?;
     who.login(&user).await.map_err(failed)?;
     Ok("signed in")
+}
+
+async fn sign_out(mut who: AuthSession<Everybody>) -> Answer<&'static str> {
+    who.logout().await.map_err(failed)?;
+    Ok("signed out")
 }
