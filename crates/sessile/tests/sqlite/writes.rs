@@ -170,6 +170,37 @@ async fn a_lock_held_too_long_is_unavailable_and_then_over() {
     assert_eq!(store.apply(insert(2)).await.unwrap(), Outcome::Applied);
 }
 
+/// [R10] No request waits for a chunk of a purge that stands before it in the queue only because it came earlier.
+#[tokio::test]
+async fn writes_that_wait_go_before_a_chunk_of_a_purge() {
+    let (database, store) = Database::with_store(SqliteStore::options()).await;
+    let over = "INSERT INTO sessions (id, expires_at) VALUES (?1, '2029-12-31 23:59:59.000000')";
+    database.sql().execute(over, [id(9).to_string()]).unwrap();
+    let log = SqlLog::of(&database.path);
+    let other = lock(&database);
+    let mut writes = JoinSet::new();
+    let first = store.clone();
+    writes.spawn(async move { first.apply(insert(1)).await });
+    tokio::task::yield_now().await;
+    // The writer waits for the lock with the first one; the others stand behind the purge.
+    let purged = store.clone();
+    let purge = tokio::spawn(async move { purged.purge(time(NOW), PurgeLimits::default()).await });
+    tokio::task::yield_now().await;
+    for number in 2..5 {
+        let store = store.clone();
+        writes.spawn(async move { store.apply(insert(number)).await });
+    }
+    tokio::task::yield_now().await;
+    drop(other);
+    for outcome in writes.join_all().await {
+        assert_eq!(outcome.unwrap(), Outcome::Applied);
+    }
+    assert_eq!(purge.await.unwrap().unwrap().removed, [id(9)]);
+    let words = log.take();
+    assert_eq!(words.iter().filter(|word| *word == "DELETE").count(), 1);
+    assert_eq!(words.last().unwrap(), "DELETE", "{words:?}");
+}
+
 /// [S08] [R12] A write is judged when it is made, not when it was planned.
 #[tokio::test]
 async fn who_expires_while_a_write_waits_for_a_lock_stays_dead() {

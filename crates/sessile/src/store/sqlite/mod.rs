@@ -117,7 +117,7 @@ impl SqliteStore {
             let (removed, removed_foreign) = row::returned_ids(statement.query((Time::from(now), limit))?)?;
             Ok(Chunk { removed, removed_foreign, took: started.elapsed() })
         };
-        self.0.writer.run("purge", delete).await
+        self.0.writer.run_behind("purge", delete).await
     }
 }
 
@@ -248,8 +248,8 @@ impl SessionStore for SqliteStore {
         self.0.writer.run("delete a user's sessions", delete).await.map(|(ids, _)| ids)
     }
 
-    /// In chunks, so that other writes get their turn: after `max_time` on the writer it stops. Needs
-    /// the index on `expires_at`; without it each chunk reads the whole table.
+    /// In chunks, so that other writes get their turn, and those that wait already go before each chunk: after
+    /// `max_time` on the writer it stops. Needs the index on `expires_at`; without it each chunk reads the whole table.
     async fn purge(&self, now: Timestamp, limits: PurgeLimits) -> Result<PurgeBatch, StoreError> {
         self.0.chunks.purge(NAME, limits, |rows| self.purge_chunk(now, rows)).await
     }

@@ -7,6 +7,7 @@
 //! A caller that has gone changes nothing: its job is done all the same.
 
 use std::borrow::Cow;
+use std::collections::VecDeque;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -46,6 +47,8 @@ struct Batch {
 struct Task {
     run: Box<dyn FnOnce(&Connection) + Send>,
     deadline: Instant,
+    /// Whether the writes that wait when its turn comes go first: nobody waits for it.
+    yields: bool,
     _room: OwnedSemaphorePermit,
 }
 
@@ -97,13 +100,31 @@ impl Writer {
         T: Send + 'static,
         F: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     {
+        self.task(action, false, work).await
+    }
+
+    /// The same for what no request waits for: when its turn comes, it lets all writes that wait by then go
+    /// first, once.
+    pub(super) async fn run_behind<T, F>(&self, action: &'static str, work: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    {
+        self.task(action, true, work).await
+    }
+
+    async fn task<T, F>(&self, action: &'static str, yields: bool, work: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    {
         let room = self.room(1).await?;
         let (reply, answer) = oneshot::channel();
         let run = Box::new(move |connection: &Connection| {
             // Nobody waits any more: nothing to do about that.
             let _ = reply.send(work(connection));
         });
-        self.send(Job::Task(Task { run, deadline: self.deadline(), _room: room }))?;
+        self.send(Job::Task(Task { run, deadline: self.deadline(), yields, _room: room }))?;
         let done = answer.await.map_err(|_| Refused::gone())?;
         done.map_err(|error| self.place.error(action, error))
     }
@@ -172,13 +193,19 @@ impl Worker {
     /// Until every handle is gone and the queue is empty.
     fn work(self, queued: &Receiver<Job>) {
         while let Ok(first) = queued.recv() {
-            let mut next = Some(first);
-            while let Some(job) = next.take() {
+            let mut next = VecDeque::from([first]);
+            while let Some(job) = next.pop_front() {
                 let work = match job {
+                    Job::Task(task) if task.yields => {
+                        let (group, after) = gather(Vec::new(), queued);
+                        next.push_back(Job::Task(Task { yields: false, ..task }));
+                        next.extend(after);
+                        catch_unwind(AssertUnwindSafe(|| self.group(group)))
+                    }
                     Job::Task(task) => catch_unwind(AssertUnwindSafe(|| self.task(task))),
                     Job::Writes(batch) => {
-                        let (group, after) = gather(batch, queued);
-                        next = after;
+                        let (group, after) = gather(vec![batch], queued);
+                        next.extend(after);
                         catch_unwind(AssertUnwindSafe(|| self.group(group)))
                     }
                 };
@@ -293,10 +320,9 @@ impl Worker {
     }
 }
 
-/// The batches that wait already, and the job after them if it is another kind.
-fn gather(first: Batch, queued: &Receiver<Job>) -> (Vec<Batch>, Option<Job>) {
-    let mut writes = first.writes.len();
-    let mut group = vec![first];
+/// The batches that wait already, behind these, and the job after them if it is another kind.
+fn gather(mut group: Vec<Batch>, queued: &Receiver<Job>) -> (Vec<Batch>, Option<Job>) {
+    let mut writes: usize = group.iter().map(|batch| batch.writes.len()).sum();
     while writes < GROUP {
         match queued.try_recv() {
             Ok(Job::Writes(batch)) => {
