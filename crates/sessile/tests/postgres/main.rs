@@ -6,6 +6,7 @@ mod cache;
 #[path = "../support/coherence.rs"]
 mod coherence;
 mod collisions;
+mod hot;
 mod opening;
 mod outages;
 #[path = "../support/postgres.rs"]
