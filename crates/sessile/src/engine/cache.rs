@@ -20,9 +20,10 @@ use parking_lot::Mutex;
 use quick_cache::Weighter;
 use tokio::time::Instant;
 
-use super::flight::{Flight, Landed, landed, shared};
+use super::flight::Flight;
 use super::kept::Kept;
 use crate::record::{Fingerprint, SessionId, SessionRecord};
+use crate::store::loads::{Landed, shared};
 use crate::store::{FeedListener, Loaded, News, StoreError};
 
 /// How much to keep, and for how long. Default: 100,000 sessions, 64 MiB, a bound of 3 seconds.
@@ -209,7 +210,7 @@ impl Cache {
             let (cache, flight, load) = (Arc::clone(self), Arc::clone(&flight), load());
             tokio::spawn(async move {
                 let landing = Landing { cache: &cache, id, flight: &flight };
-                let landed = landed(load.await);
+                let landed = Landed::from(load.await);
                 landing.keep(&landed);
                 flight.land(landed);
             });

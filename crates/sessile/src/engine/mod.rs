@@ -3,6 +3,7 @@
 //! This floor loads, merges, commits, renews and purges. It never sees a cookie or an HTTP request.
 
 mod admin;
+mod batches;
 mod cache;
 mod changes;
 mod commit;
@@ -29,7 +30,8 @@ use std::time::Duration;
 use crate::record::{
     Clock, Random, RandomError, SessionId, SessionRecord, SessionToken, SystemClock, SystemRandom, Timestamp,
 };
-use crate::store::group::Group;
+use crate::store::group::{Bounds, Group};
+use crate::store::loads::Loads;
 use crate::store::{Feed, FeedListener, Grouping, Loaded, News, Outcome, SessionStore, StoreError, Write};
 
 pub use admin::{Description, NewSession, Selection};
@@ -46,6 +48,7 @@ pub use policy::{Lifetimes, Naming, Policy};
 pub use purge::{PurgeReport, PurgeSchedule, PurgeTask};
 pub use watch::{Ended, Watch};
 
+use batches::{Rows, Writes};
 use cache::Cache;
 use event::Listeners;
 use turns::Turns;
@@ -75,8 +78,8 @@ struct Inner {
     listeners: Listeners,
     turns: Turns,
     /// Where the store wants single calls grouped.
-    loads: Option<Group<SessionId, Loaded>>,
-    writes: Option<Group<Write, Result<Outcome, StoreError>>>,
+    loads: Option<Group<Loads<Rows>>>,
+    writes: Option<Group<Writes>>,
     cache: Option<Arc<Cache>>,
     watchers: Arc<Watchers>,
     /// What keeps the cache and the watchers told, as long as the service lives.
@@ -201,24 +204,24 @@ impl SessionsBuilder {
     pub fn build(self) -> Sessions {
         let SessionsBuilder { store, policy, clock, random, listeners, cache, watchers, feed } = self;
         let Grouping { loads, writes } = store.grouping();
-        let loads = (loads > 0).then(|| {
-            let store = Arc::clone(&store);
-            Group::new(loads, move |ids: Vec<SessionId>| {
-                let store = Arc::clone(&store);
-                async move { store.load_many(&ids).await }
-            })
-        });
-        let writes = (writes > 0).then(|| {
-            let store = Arc::clone(&store);
-            Group::new(writes, move |writes| {
-                let store = Arc::clone(&store);
-                async move { store.apply_many(writes).await }
-            })
-        });
-        let turns = Turns::default();
-        let inner =
-            Inner { store, policy, clock, random, listeners, turns, loads, writes, cache, watchers, feed };
-        Sessions { inner: Arc::new(inner) }
+        let bounds = |lanes| Bounds::new(lanes, policy.store_timeout);
+        let loads = (loads > 0).then(|| Group::new(Loads(Rows(Arc::clone(&store))), bounds(loads)));
+        let writes = (writes > 0).then(|| Group::new(Writes(Arc::clone(&store)), bounds(writes)));
+        Sessions {
+            inner: Arc::new(Inner {
+                store,
+                policy,
+                clock,
+                random,
+                listeners,
+                turns: Turns::default(),
+                loads,
+                writes,
+                cache,
+                watchers,
+                feed,
+            }),
+        }
     }
 }
 
@@ -376,7 +379,10 @@ impl Sessions {
     /// One row from the store, in time, together with what others ask for.
     async fn ask_load(&self, id: SessionId) -> Loaded {
         match &self.inner.loads {
-            Some(group) => self.in_time(group.ask(id)).await?.unwrap_or_else(|| Err(self.lost_batch())),
+            Some(group) => match self.in_time(group.ask(id)).await? {
+                Ok(landed) => landed.into_loaded(self.store().name()),
+                Err(unanswered) => Err(unanswered.of_load(self.store().name())),
+            },
             None => self.in_time(self.store().load(id)).await?,
         }
     }
@@ -416,14 +422,12 @@ impl Sessions {
 
     async fn send_write(&self, write: Write) -> Result<Outcome, StoreError> {
         match &self.inner.writes {
-            Some(group) => self.in_time(group.ask(write)).await?.unwrap_or_else(|| Err(self.lost_batch())),
+            Some(group) => match self.in_time(group.ask(write)).await? {
+                Ok(outcome) => outcome,
+                Err(unanswered) => Err(unanswered.of_write(self.store().name())),
+            },
             None => self.in_time(self.store().apply(write)).await?,
         }
-    }
-
-    fn lost_batch(&self) -> StoreError {
-        let reason = "the batch was lost: the store panicked or the program is shutting down".to_owned();
-        StoreError::Unavailable { store: self.inner.store.name(), reason, source: None }
     }
 
     /// What a loaded row means: nothing when it is dead or cannot be read.

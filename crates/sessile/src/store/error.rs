@@ -3,6 +3,8 @@
 use std::error::Error;
 use std::time::Duration;
 
+use super::group::Unanswered;
+
 type Source = Box<dyn Error + Send + Sync>;
 
 /// A store could not do what it was asked.
@@ -99,4 +101,26 @@ pub struct MalformedRow {
     pub id: String,
     /// Which column holds what, without the data.
     pub problem: String,
+}
+
+impl Unanswered {
+    /// What that means for a load.
+    pub(crate) fn of_load(self, store: &'static str) -> StoreError {
+        self.told(store, "a load", "")
+    }
+
+    /// What that means for a write.
+    pub(crate) fn of_write(self, store: &'static str) -> StoreError {
+        self.told(store, "a write", "; it may be made or not")
+    }
+
+    fn told(self, store: &'static str, what: &str, doubt: &str) -> StoreError {
+        let reason = match self {
+            Unanswered::NoRoom => format!("too many requests wait for it already, no room for {what}"),
+            Unanswered::Lost => {
+                format!("{what} was lost: the store panicked or the program is shutting down{doubt}")
+            }
+        };
+        StoreError::Unavailable { store, reason, source: None }
+    }
 }

@@ -18,7 +18,12 @@ pub mod conformance;
 mod error;
 mod feed;
 pub(crate) mod finding;
+pub(crate) mod finish;
+mod ground;
 pub(crate) mod group;
+#[cfg(test)]
+#[path = "group/tests.rs"]
+mod group_tests;
 #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
 mod hex;
 #[cfg(any(feature = "mysql", feature = "redis"))]
@@ -28,6 +33,7 @@ mod key;
 mod list;
 #[cfg(any(feature = "postgres", feature = "redis"))]
 mod listening;
+pub(crate) mod loads;
 mod memory;
 #[cfg(feature = "mysql")]
 pub mod mysql;
@@ -92,7 +98,9 @@ pub struct Grouping {
 ///   nothing done because its condition does not hold ([`Outcome::Unmatched`]). It is never an upsert.
 /// * `Ok` means committed as durably as the store promises. An error may leave the write done or not
 ///   done, never half done.
-/// * Dropping a returned future neither cancels other callers' work nor leaves a write half done.
+/// * Dropping a returned future neither cancels other callers' work nor leaves a write half done: it is made
+///   or it is not. Where the store or the engine puts writes into batches, one that was accepted is made though
+///   its caller has gone, and a load whose batch has not left is not asked for.
 /// * An operational fault is an error, never "not found".
 ///
 /// Only the methods without a body are needed. A store that can do many in one round trip overrides

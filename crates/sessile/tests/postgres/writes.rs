@@ -2,11 +2,13 @@
 
 use std::time::{Duration, Instant};
 
+use sessile::engine::NewSession;
 use sessile::record::{StoredData, UserId};
 use sessile::store::{
     ListQuery, Liveness, Outcome, PostgresStore, PurgeLimits, Rotation, SessionStore, StoreError, Touch,
     Write,
 };
+use sessile::{LazySession, Sessions};
 use tokio::task::JoinSet;
 
 use crate::postgres_server::Schema;
@@ -293,4 +295,25 @@ async fn statements_use_the_indexes() {
     tokio::time::sleep(Duration::from_millis(1_500)).await;
     store.load_many(&ids).await;
     assert!(scanned().await - before < 5_000, "a table was read from end to end");
+}
+
+/// [R11] 10^4 requests at once for one session that nobody has loaded yet: one for who came first, one on each
+/// connection for who came a moment later, and one for all others.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_herd_at_one_session_is_a_few_statements() {
+    let schema = Schema::new().await;
+    let store = schema.store(PostgresStore::options()).await;
+    let sessions = Sessions::new(store);
+    let (credential, _) = sessions.create(NewSession::default()).await.unwrap();
+    let log = SqlLog::of(&schema.name);
+    let mut herd = JoinSet::new();
+    for _ in 0..10_000 {
+        let session = LazySession::new(sessions.clone(), vec![credential.clone()]);
+        herd.spawn(async move { session.load().await.unwrap().id() });
+    }
+    let found = herd.join_all().await;
+    assert!(found.iter().all(|id| *id == Some(credential.id())));
+    let statements = log.take().len();
+    println!("{statements} statements for 10,000 requests");
+    assert!(statements <= 60, "{statements} statements");
 }

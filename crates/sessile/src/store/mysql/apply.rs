@@ -18,7 +18,7 @@ use super::row;
 use super::session::{Session, in_time};
 use super::sql::{Kept, Sql};
 use crate::record::{SessionId, UserId};
-use crate::store::answer::{Answer, Applied};
+use crate::store::answer::{Answer, Applied, Maker};
 use crate::store::backoff::short_pause;
 use crate::store::chain::Chains;
 use crate::store::{Outcome, Write};
@@ -74,12 +74,11 @@ impl Writer {
         }
     }
 
-    /// Makes these writes in their order.
-    pub(super) async fn make(self: &Arc<Writer>, writes: Vec<Write>) -> Vec<Answer> {
+    async fn made(self: &Arc<Writer>, writes: &[Write]) -> Vec<Answer> {
         let mut made: Vec<Option<Made>> = writes.iter().map(|write| foregone(write, &self.place)).collect();
         let open: Vec<usize> = (0..writes.len()).filter(|&at| made[at].is_none()).collect();
-        let chains = self.make_open(&writes, &open, &mut made).await;
-        let mut waiting = self.wait_for_chains(&writes, chains);
+        let chains = self.make_open(writes, &open, &mut made).await;
+        let mut waiting = self.wait_for_chains(writes, chains);
         let answer = |(at, made): (usize, Option<Made>)| match made {
             Some(made) => Answer::Now(self.told(made)),
             None => match waiting.remove(&at) {
@@ -305,6 +304,12 @@ impl Writer {
 
     fn told(&self, made: Made) -> Applied {
         made.map_err(|fault| self.place.error("apply a write", fault))
+    }
+}
+
+impl Maker for Writer {
+    async fn make(self: &Arc<Writer>, writes: &[Write]) -> Vec<Answer> {
+        self.made(writes).await
     }
 }
 

@@ -39,7 +39,6 @@ mod apply;
 mod call;
 mod examine;
 mod fault;
-mod finish;
 mod options;
 mod pool;
 mod reader;
@@ -56,8 +55,10 @@ use std::time::Instant;
 use async_trait::async_trait;
 use mysql_async::{Row, Value};
 
-use super::answer::Answer;
-use super::group::Group;
+use super::answer::{Maker as _, Writes};
+use super::finish::Finish;
+use super::group::{Bounds, Group};
+use super::loads::Loads;
 use super::purge::{Chunk, Chunks};
 use super::{
     Finding, ListPage, ListQuery, Liveness, Loaded, Outcome, PurgeBatch, PurgeLimits, SessionStore,
@@ -70,8 +71,7 @@ pub use options::MySqlOptions;
 
 use apply::{BATCHES, Writer};
 use call::bound_user;
-use fault::{Fault, NAME, Place, unavailable};
-use finish::Finish;
+use fault::{Fault, NAME, Place};
 use pool::{Dialler, Duty, Pool};
 use reader::Reader;
 use row::bound_time;
@@ -89,10 +89,10 @@ struct Inner {
     sql: Arc<Sql>,
     reader: Arc<Reader>,
     /// Single loads that find no connection free share a statement.
-    loads: Group<SessionId, Loaded>,
+    loads: Group<Loads<Arc<Reader>>>,
     writer: Arc<Writer>,
     /// Single writes that find no connection free share a transaction.
-    writes: Group<Write, Answer>,
+    writes: Group<Writes<Writer>>,
     /// For what reads or deletes many rows, so that it never keeps a request waiting.
     surveys: Arc<Pool>,
     chunks: Chunks,
@@ -121,17 +121,9 @@ impl MySqlStore {
         };
         looked.await.map_err(|fault| place.error(&format!("connect to {}", place.server), fault))?;
         let reader = Arc::new(Reader::new(&dialler, connections));
-        let reads = Arc::clone(&reader);
-        let loads = Group::new(connections, move |ids: Vec<SessionId>| {
-            let reader = Arc::clone(&reads);
-            async move { reader.load_many(&ids).await }
-        });
+        let loads = Group::new(Loads(Arc::clone(&reader)), Bounds::new(connections, place.timeout));
         let writer = Arc::new(Writer::new(&dialler));
-        let grouped = Arc::clone(&writer);
-        let writes = Group::new(BATCHES, move |writes| {
-            let writer = Arc::clone(&grouped);
-            async move { writer.make(writes).await }
-        });
+        let writes = Group::new(Writes(Arc::clone(&writer)), Bounds::new(BATCHES, place.timeout));
         let chunks = Chunks::new();
         Ok(MySqlStore(Arc::new(Inner { place, sql, reader, loads, writer, writes, surveys, chunks })))
     }
@@ -211,8 +203,8 @@ impl SessionStore for MySqlStore {
                 Finish::new(async move { reader.load(turn, id).await }).await
             }
             None => match self.0.loads.ask(id).await {
-                Some(loaded) => loaded,
-                None => Err(unavailable("its batch was lost")),
+                Ok(landed) => landed.into_loaded(NAME),
+                Err(unanswered) => Err(unanswered.of_load(NAME)),
             },
         }
     }
@@ -230,8 +222,8 @@ impl SessionStore for MySqlStore {
                 Finish::new(async move { writer.make_one(turn, write).await }).await
             }
             None => match self.0.writes.ask(write).await {
-                Some(answer) => answer,
-                None => return Err(unavailable("its batch was lost; the write may be made or not")),
+                Ok(answer) => answer,
+                Err(unanswered) => return Err(unanswered.of_write(NAME)),
             },
         };
         answer.get(NAME).await
@@ -239,7 +231,7 @@ impl SessionStore for MySqlStore {
 
     async fn apply_many(&self, writes: Vec<Write>) -> Vec<Result<Outcome, StoreError>> {
         let writer = Arc::clone(&self.0.writer);
-        let answers = Finish::new(async move { writer.make(writes).await }).await;
+        let answers = Finish::new(async move { writer.make(&writes).await }).await;
         let mut outcomes = Vec::with_capacity(answers.len());
         for answer in answers {
             outcomes.push(answer.get(NAME).await);

@@ -11,6 +11,8 @@ use super::row;
 use super::session::in_time;
 use super::sql::Kept;
 use crate::record::{SessionId, SessionRecord};
+use crate::store::finish::Finish;
+use crate::store::loads::Loader;
 use crate::store::{Loaded, MalformedRow, StoreError};
 
 /// Where rows are loaded.
@@ -71,5 +73,17 @@ impl Reader {
 
     fn error(&self, fault: Fault) -> StoreError {
         self.place.error("load", fault)
+    }
+}
+
+impl Loader for Arc<Reader> {
+    async fn one(&self, id: SessionId) -> Loaded {
+        let reader = Arc::clone(self);
+        let loaded = Finish::new(async move { reader.load_many(&[id]).await.pop() }).await;
+        loaded.unwrap_or(Ok(None))
+    }
+
+    async fn many(&self, ids: &[SessionId]) -> Vec<Loaded> {
+        self.load_many(ids).await
     }
 }

@@ -19,7 +19,7 @@ use super::fault::{Fault, Place, unavailable};
 use super::link::{Dialler, Duty, Link, Parameter};
 use super::row::{Bound, Key};
 use crate::record::UserId;
-use crate::store::answer::{Answer, Applied};
+use crate::store::answer::{Answer, Applied, Maker};
 use crate::store::backoff::short_pause;
 use crate::store::chain::Chains;
 use crate::store::wave::waves;
@@ -72,12 +72,11 @@ impl Writer {
         self.grouped.session().await.map(drop)
     }
 
-    /// Makes these writes in their order.
-    pub(super) async fn make(self: &Arc<Writer>, writes: Vec<Write>) -> Vec<Answer> {
+    async fn made(self: &Arc<Writer>, writes: &[Write]) -> Vec<Answer> {
         let mut made: Vec<Option<Made>> = writes.iter().map(foregone).collect();
         let open: Vec<usize> = (0..writes.len()).filter(|&at| made[at].is_none()).collect();
         let mut waiting = HashMap::new();
-        match self.together(&writes, &open).await {
+        match self.together(writes, &open).await {
             Ok(applied) => {
                 for at in open {
                     let done = applied.contains(&at);
@@ -90,8 +89,8 @@ impl Writer {
                 }
             }
             Err(fault) => {
-                let chains = self.apart(&writes, &open, fault, &mut made).await;
-                waiting = self.wait_for(&writes, chains);
+                let chains = self.apart(writes, &open, fault, &mut made).await;
+                waiting = self.wait_for(writes, chains);
             }
         }
         let answer = |(at, made): (usize, Option<Made>)| match made {
@@ -236,6 +235,12 @@ impl Writer {
 
     fn told(&self, made: Made) -> Applied {
         made.map_err(|fault| self.place.error("apply a write", fault))
+    }
+}
+
+impl Maker for Writer {
+    async fn make(self: &Arc<Writer>, writes: &[Write]) -> Vec<Answer> {
+        self.made(writes).await
     }
 }
 

@@ -8,13 +8,13 @@ use tokio::runtime::Handle;
 
 /// Runs inside its caller, without a hop to another task. Dropped in the middle, it runs on in a task of
 /// its own, so that its connection is left clean.
-pub(super) struct Finish<T: Send + 'static> {
+pub(crate) struct Finish<T: Send + 'static> {
     work: Option<Pin<Box<dyn Future<Output = T> + Send>>>,
     begun: bool,
 }
 
 impl<T: Send + 'static> Finish<T> {
-    pub(super) fn new(work: impl Future<Output = T> + Send + 'static) -> Finish<T> {
+    pub(crate) fn new(work: impl Future<Output = T> + Send + 'static) -> Finish<T> {
         Finish { work: Some(Box::pin(work)), begun: false }
     }
 }
