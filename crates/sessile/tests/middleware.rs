@@ -339,7 +339,8 @@ async fn two_names_are_two_sessions() {
         ("__Host-admin".to_owned(), browser.jar["__Host-session"].clone()),
         ("__Host-session".to_owned(), browser.jar["__Host-admin"].clone()),
     ];
-    let mut mixed = Browser { router: browser.router.clone(), jar: swapped.into() };
+    let mut mixed = browser.clone();
+    mixed.jar = swapped.into();
     assert_eq!(mixed.get("/who").await.body, "nobody");
     let answer = browser.post("/out").await;
     assert_eq!(answer.set_cookies().len(), 1);

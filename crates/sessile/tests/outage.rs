@@ -168,6 +168,41 @@ async fn a_logout_whose_answer_is_lost_is_done_and_told() {
     assert_eq!(stage.events(), [Event::LoggedOut { id }]);
 }
 
+/// [R04] A logout that the store does not answer is an error after its deadline, never a false "done"; it is tried
+/// once more behind the client's back, for as long, and told when it is done.
+#[tokio::test(start_paused = true)]
+async fn a_logout_without_an_answer_is_tried_once_more() {
+    for (recovers, flashes) in [(true, false), (true, true), (false, false)] {
+        let stage = Stage::with_policy(Policy::default().store_timeout(seconds(2)));
+        let visitor = signed_in(&stage).await;
+        let id = stage.store.rows().await[0].id();
+        stage.events();
+        stage.store.statements();
+        let store = stage.store.clone();
+        let logout = async move |session: Session| -> Done {
+            store.set_silent(true);
+            session.logout();
+            if flashes { session.flash("info", "signed out") } else { Ok(()) }
+        };
+        let mut tab = visitor.impatient();
+        let started = tokio::time::Instant::now();
+        assert_unavailable(&tab.does(logout).await);
+        assert_eq!(started.elapsed().as_secs(), 2, "the client waits for one deadline");
+        assert!(stage.events().is_empty());
+        stage.store.set_silent(!recovers);
+        stage.sessions.settled().await;
+        assert!(started.elapsed() <= seconds(4));
+        stage.store.set_silent(false);
+        if recovers {
+            assert_eq!(stage.events(), [Event::LoggedOut { id }]);
+            assert!(stage.store.rows().await.is_empty());
+        } else {
+            assert!(stage.events().is_empty());
+            assert_eq!(stage.store.statements(), 3, "a load, the logout, and once more");
+        }
+    }
+}
+
 /// [R01] Writes fail and reads work: whoever only looks is served, and the renewal waits.
 #[tokio::test]
 async fn a_renewal_that_fails_is_no_error() {
@@ -194,6 +229,7 @@ async fn a_store_that_does_not_answer_is_not_waited_for() {
     let store = stage.store.clone();
     let started = tokio::time::Instant::now();
     stage.store.set_silent(false);
+    let mut visitor = visitor.impatient();
     for ends in [false, true] {
         let store = store.clone();
         let answer = visitor
@@ -209,8 +245,10 @@ async fn a_store_that_does_not_answer_is_not_waited_for() {
         stage.store.set_silent(false);
     }
     assert_eq!(started.elapsed().as_secs(), 4, "one deadline each");
-    assert_eq!(visitor.does(who).await.body, "ada");
+    stage.sessions.settled().await;
+    assert_eq!(visitor.does(who).await.body, "nobody", "the logout was tried once more");
 
+    signed_in(&stage).await;
     let user = sessile::UserId::new("ada").unwrap();
     let id = stage.store.rows().await[0].id();
     stage.store.set_silent(true);

@@ -85,6 +85,7 @@ pub(crate) async fn run(
     welcome(address, &url);
     let served = serve::serve(listener, shop, stop, serve::DEADLINE).await;
     purge.stop().await;
+    sessions.settled().await;
     served.map_err(DemoError::Serve)
 }
 

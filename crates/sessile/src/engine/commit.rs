@@ -112,7 +112,8 @@ impl Sessions {
         Err(EngineError::Contended { attempts: self.policy().max_attempts })
     }
 
-    /// Moves the expiry forward if that is due. It fails silently: the next request tries again.
+    /// Moves the expiry forward before the response leaves, if that is due. It fails silently: the next request
+    /// tries again.
     pub(crate) async fn renew(&self, mut base: Base) -> Result<Committed, EngineError> {
         let now = self.now();
         let meta = Meta::of(&base.data);
@@ -134,11 +135,6 @@ impl Sessions {
                 Ok(Committed::Unchanged)
             }
         }
-    }
-
-    /// Whether the expiry is to be moved forward. Costs nothing.
-    pub(crate) fn is_renewal_due(&self, base: &Base) -> bool {
-        self.policy().renewal(&base.record, &Meta::of(&base.data), self.now()).is_some()
     }
 
     /// Requests of this process that fight stand in line from here on, so that only other processes can

@@ -68,8 +68,34 @@ impl Sessions {
     /// A logout, and what the request did after it, which belongs to a fresh session: one takes the place
     /// of the other in one step.
     ///
+    /// When the store is away or does not answer, that is an error at once, and the ending alone is tried once more
+    /// in the background: whoever wanted to leave, and saw the error, may have gone. [R04]
+    ///
     /// Cost: 1 statement; after a conflict 2 more for each further attempt.
     pub(super) async fn replace(&self, base: Base, changes: &Changes) -> Result<Committed, EngineError> {
+        let (id, user) = (base.record.id(), base.user.clone());
+        let replaced = self.replaced(base, changes).await;
+        if matches!(&replaced, Err(EngineError::Store(error)) if error.is_transient()) {
+            self.end_later(id, user);
+        }
+        replaced
+    }
+
+    /// Tries once more to end the session, within the store's deadline for each statement.
+    fn end_later(&self, id: SessionId, user: Option<UserId>) {
+        let errand = self.errand();
+        tokio::spawn(async move {
+            match errand.sessions().end(id, user.as_ref()).await {
+                Ok(Some(id)) => errand.sessions().tell(Event::LoggedOut { id }),
+                Ok(None) => {}
+                Err(error) => {
+                    tracing::error!(session = %id, %error, "a logout failed twice, the session may go on");
+                }
+            }
+        });
+    }
+
+    async fn replaced(&self, base: Base, changes: &Changes) -> Result<Committed, EngineError> {
         let (id, user) = (base.record.id(), base.user.clone());
         let fresh = plan::fresh(changes, self.policy(), self.now())?;
         let mut turn = None;

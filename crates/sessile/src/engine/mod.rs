@@ -18,6 +18,7 @@ mod owner;
 mod plan;
 mod policy;
 mod purge;
+mod renewals;
 mod turns;
 mod watch;
 
@@ -46,11 +47,13 @@ pub(crate) use meta::Meta;
 pub(crate) use plan::{Base, keeps_data};
 pub use policy::{Lifetimes, Naming, Policy};
 pub use purge::{PurgeReport, PurgeSchedule, PurgeTask};
+pub(crate) use renewals::Renewal;
 pub use watch::{Ended, Watch};
 
 use batches::{Rows, Writes};
 use cache::Cache;
 use event::Listeners;
+use renewals::Renewals;
 use turns::Turns;
 use watch::Watchers;
 
@@ -77,6 +80,7 @@ struct Inner {
     random: Arc<dyn Random>,
     listeners: Listeners,
     turns: Turns,
+    renewals: Renewals,
     /// Where the store wants single calls grouped.
     loads: Option<Group<Loads<Rows>>>,
     writes: Option<Group<Writes>>,
@@ -215,6 +219,7 @@ impl SessionsBuilder {
                 random,
                 listeners,
                 turns: Turns::default(),
+                renewals: Renewals::default(),
                 loads,
                 writes,
                 cache,

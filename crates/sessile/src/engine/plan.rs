@@ -234,11 +234,16 @@ pub(crate) fn succession(ended: &SessionRecord, record: SessionRecord, now: Time
 pub(crate) fn renewal(base: &Base, meta: &Meta, expires_at: Timestamp, now: Timestamp) -> Write {
     let expires = Expiry::Extend(expires_at);
     match base.record.stored_data() {
-        StoredData::Text(text) if meta.sets_lifetime() || base.has_moved() => {
+        StoredData::Text(text) if !is_mere_renewal(base, meta) => {
             Write::Update(same_data(base, Arc::clone(text), expires, now))
         }
         _ => Write::Touch(Touch { id: base.record.id(), expires_at, now: now.into() }),
     }
+}
+
+/// Whether a renewal changes nothing but the expiry, whatever the data has become meanwhile.
+pub(crate) fn is_mere_renewal(base: &Base, meta: &Meta) -> bool {
+    !meta.sets_lifetime() && !base.has_moved()
 }
 
 /// The write that brings the column in line with the data, if they differ and one of them says `user`.

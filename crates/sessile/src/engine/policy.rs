@@ -128,7 +128,9 @@ impl Policy {
     }
 
     /// A request moves the expiry only if that gains at least this much: one statement per session and
-    /// interval instead of one per request, and changes that leave the expiry's index alone. Zero: on
+    /// interval instead of one per request, and changes that leave the expiry's index alone. A request that
+    /// changes nothing does not wait for it: it is made in the background, together with those of others. Only
+    /// where the response tells the browser when the session ends, or for lback, it is made before. Zero: on
     /// every request. `None`: only changes move it, each of them, and the idle timeout counts from the
     /// last one.
     #[must_use]

@@ -88,6 +88,11 @@ impl SessionLayer {
         let config = Config { sessions: sessions.clone(), cookie: cookie.clone(), old: Some(old) };
         Ok(SessionLayer { config: Arc::new(config) })
     }
+
+    /// The service whose sessions these are.
+    pub fn sessions(&self) -> &Sessions {
+        &self.config.sessions
+    }
 }
 
 impl<S> Layer<S> for SessionLayer {
@@ -196,7 +201,7 @@ where
                     };
                     let touched = this.pending.as_ref().filter(|pending| pending.shared.is_touched());
                     let outcome = match touched {
-                        Some(pending) if !pending.shared.is_settled() => {
+                        Some(pending) if !pending.is_settled(&outcome) => {
                             let finishing = pending.finish(&outcome);
                             *this.step = Step::Finishing { finishing, outcome: Some(outcome) };
                             continue;
@@ -235,14 +240,27 @@ fn hand_on<R, E>(outcome: Result<R, Failure<E>>) -> Result<R, E> {
 }
 
 impl Pending {
-    fn finish<B, E>(&self, outcome: &Result<Response<B>, Failure<E>>) -> Finishing {
-        let shared = Arc::clone(&self.shared);
+    fn succeeded<B, E>(&self, outcome: &Result<Response<B>, Failure<E>>) -> bool {
         let keep_on_server_error = self.config.sessions.policy().keep_changes_on_server_error;
-        let succeeded = match outcome {
+        match outcome {
             Ok(response) => !response.status().is_server_error() || keep_on_server_error,
             Err(_) => false,
-        };
-        Box::pin(async move { if succeeded { shared.finish().await } else { shared.finish_failed().await } })
+        }
+    }
+
+    /// Whether the response may leave: there is nothing to write, or nothing that it has to wait for.
+    fn is_settled<B, E>(&self, outcome: &Result<Response<B>, Failure<E>>) -> bool {
+        let renews =
+            || self.succeeded(outcome) && self.shared.waits_for_renewal(self.config.cookie.is_dated());
+        self.shared.is_at_rest() && !renews()
+    }
+
+    fn finish<B, E>(&self, outcome: &Result<Response<B>, Failure<E>>) -> Finishing {
+        let (shared, succeeded) = (Arc::clone(&self.shared), self.succeeded(outcome));
+        let tells_expiry = self.config.cookie.is_dated();
+        Box::pin(async move {
+            if succeeded { shared.finish(tells_expiry).await } else { shared.finish_failed().await }
+        })
     }
 
     /// The handler's head with what the session adds, or an error's in its place.

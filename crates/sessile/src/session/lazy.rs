@@ -6,7 +6,7 @@ use tokio::sync::OnceCell;
 
 use super::state::{Answer, State};
 use super::{Session, SessionError, StateLock};
-use crate::engine::{Base, Changes, Credential, EngineError, Meta, Sessions};
+use crate::engine::{Base, Changes, Credential, EngineError, Meta, Renewal, Sessions};
 use crate::record::Timestamp;
 
 /// What all handles of one request share.
@@ -49,11 +49,20 @@ impl Shared {
         self.loaded.initialized()
     }
 
-    /// Whether the request may end here: nothing was changed, no commit is on its way, no renewal is due.
-    pub(crate) fn is_settled(&self) -> bool {
+    /// Whether nothing was changed, and no commit is on its way.
+    pub(crate) fn is_at_rest(&self) -> bool {
+        self.state.lock().is_at_rest()
+    }
+
+    /// Whether the response has to wait for a renewal; any other that is due is made in the background.
+    /// `tells_expiry`: whether the response says until when the session lives.
+    pub(crate) fn waits_for_renewal(&self, tells_expiry: bool) -> bool {
         let state = self.state.lock();
-        let renews = |base: &Base| matches!(state.answer, Answer::Keep) && self.sessions.is_renewal_due(base);
-        state.is_at_rest() && !state.base.as_ref().is_some_and(renews)
+        let waits = |base: &Base| {
+            matches!(state.answer, Answer::Keep)
+                && matches!(self.sessions.renew_later(base, tells_expiry), Renewal::AtOnce)
+        };
+        state.base.as_ref().is_some_and(waits)
     }
 
     pub(super) async fn commit(&self) -> Result<(), SessionError> {
@@ -64,7 +73,7 @@ impl Shared {
 
     /// The end of a request that succeeded (who drops this drops the request: nobody is left to see what
     /// became of it): commits, or moves the expiry forward when that is due.
-    pub(crate) async fn finish(&self) -> Result<(), SessionError> {
+    pub(crate) async fn finish(&self, tells_expiry: bool) -> Result<(), SessionError> {
         if let Err(error) = self.commit().await {
             // A logout does not depend on whether what followed it could be stored. A store that does not
             // answer is not asked twice: the client is told, and waits long enough as it is.
@@ -73,13 +82,12 @@ impl Shared {
             }
             return Err(error);
         }
-        let idle = {
-            let state = self.state.lock();
-            state.base.clone().filter(|_| matches!(state.answer, Answer::Keep))
-        };
-        if let Some(base) = idle {
-            let renewed = self.sessions.renew(base).await?;
-            self.state.lock().settle(renewed, self.sessions.policy());
+        if self.waits_for_renewal(tells_expiry) {
+            let base = self.state.lock().base.clone();
+            if let Some(base) = base {
+                let renewed = self.sessions.renew(base).await?;
+                self.state.lock().settle(renewed, self.sessions.policy());
+            }
         }
         Ok(())
     }

@@ -69,6 +69,8 @@ impl Caller {
             request.headers_mut().insert(header::COOKIE, cookie);
         }
         let response = AssertUnwindSafe(service.oneshot(request)).catch_unwind().await;
+        // The next request finds what this one left to be done in the background.
+        self.sessions.settled().await;
         let response = response.map_err(|_| Panicked)?.unwrap();
         let mut ours = response.headers().get_all(header::SET_COOKIE).iter();
         let set_cookie = ours.next().map(|value| value.to_str().unwrap().to_owned());

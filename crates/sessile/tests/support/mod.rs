@@ -259,7 +259,8 @@ impl Stage {
     }
 
     pub fn browser(&self, routes: Router) -> Browser {
-        Browser::new(routes.layer(SessionLayer::new(self.sessions.clone())))
+        let router = routes.layer(SessionLayer::new(self.sessions.clone()));
+        Browser { sessions: Some(self.sessions.clone()), ..Browser::new(router) }
     }
 }
 
@@ -268,6 +269,8 @@ impl Stage {
 pub struct Browser {
     pub router: Router,
     pub jar: BTreeMap<String, String>,
+    /// Whose background work is waited for after each request, so that the next one finds what it did.
+    sessions: Option<Sessions>,
 }
 
 #[derive(Debug)]
@@ -289,11 +292,18 @@ impl Answer {
 pub struct Visitor {
     layer: SessionLayer,
     pub jar: BTreeMap<String, String>,
+    /// Whether the next request comes before the background work of the last one is done.
+    is_impatient: bool,
 }
 
 impl Visitor {
     pub fn new(layer: SessionLayer) -> Visitor {
-        Visitor { layer, jar: BTreeMap::new() }
+        Visitor { layer, jar: BTreeMap::new(), is_impatient: false }
+    }
+
+    /// The same, who waits for nothing in the background.
+    pub fn impatient(&self) -> Visitor {
+        Visitor { is_impatient: true, ..self.clone() }
     }
 
     /// One request, answered by `handler`.
@@ -311,7 +321,8 @@ impl Visitor {
         T: 'static,
     {
         let router = Router::new().route("/", any(handler)).layer(self.layer.clone());
-        let mut browser = Browser { router, jar: std::mem::take(&mut self.jar) };
+        let sessions = (!self.is_impatient).then(|| self.layer.sessions().clone());
+        let mut browser = Browser { router, jar: std::mem::take(&mut self.jar), sessions };
         let answer = browser.send(request).await;
         self.jar = browser.jar;
         answer
@@ -324,13 +335,13 @@ impl Visitor {
     /// Somebody else who shows this value in our cookie.
     pub fn with_cookie(&self, value: impl Into<String>) -> Visitor {
         let jar = BTreeMap::from([("__Host-session".to_owned(), value.into())]);
-        Visitor { layer: self.layer.clone(), jar }
+        Visitor { jar, ..self.clone() }
     }
 }
 
 impl Browser {
     pub fn new(router: Router) -> Browser {
-        Browser { router, jar: BTreeMap::new() }
+        Browser { router, jar: BTreeMap::new(), sessions: None }
     }
 
     pub async fn get(&mut self, path: &str) -> Answer {
@@ -351,6 +362,9 @@ impl Browser {
             if pairs.is_empty() { request } else { request.header(header::COOKIE, pairs.join("; ")) };
         let response = self.router.clone().oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
         let answer = read(response).await;
+        if let Some(sessions) = &self.sessions {
+            sessions.settled().await;
+        }
         for cookie in answer.set_cookies() {
             let (name, value) = cookie.split(';').next().unwrap().split_once('=').unwrap();
             if cookie.contains("Max-Age=0") {

@@ -1,0 +1,246 @@
+//! Renewals in the background: a request that only looks does not wait for its expiry to be moved forward.
+//!
+//! What has to be renewed is noted, one expiry for each session. One task at a time writes the notes, as
+//! many as there are with one call of the store, and ends when there are none: no timer, and a lone one
+//! leaves at once. Each is a [`Touch`], so it never moves an expiry back and never brings a session back that
+//! has ended meanwhile; the expiry was bounded by the absolute lifetime when it was noted.
+//!
+//! Nothing depends on it: what the store cannot take, what there is no room for and what a runtime that
+//! ends leaves behind is dropped, and the session's next request notes it again.
+
+use std::collections::HashMap;
+
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+use super::plan::{self, Base};
+use super::{Event, Meta, Sessions};
+use crate::record::{SessionId, Timestamp};
+use crate::store::{Outcome, Touch, Write};
+
+/// Renewals with one call of the store.
+const BATCH: usize = 128;
+/// Sessions that wait to be renewed, at most.
+const ROOM: usize = 10_000;
+
+#[derive(Default)]
+pub(super) struct Renewals {
+    notes: Mutex<Notes>,
+    /// Told whenever something in the background is over.
+    rests: Notify,
+}
+
+#[derive(Default)]
+struct Notes {
+    wanted: HashMap<SessionId, Timestamp>,
+    /// Those that are being written.
+    going: HashMap<SessionId, Timestamp>,
+    has_task: bool,
+    /// Other work in the background.
+    errands: usize,
+}
+
+/// What is to be done about a session's expiry at the end of a request that changed nothing.
+pub(crate) enum Renewal {
+    /// Nothing, or nothing more.
+    Nothing,
+    /// It is to be moved forward before the response leaves.
+    AtOnce,
+}
+
+impl Sessions {
+    /// Has the expiry moved forward in the background, if that is due; or says that the response has to
+    /// wait for it: where it tells the browser until when the session lives (`tells_expiry`), where the data
+    /// decides about the lifetime and must still be there, and where Python reads the row next.
+    ///
+    /// To be called within a runtime. Cost: nothing; in the background 1 statement for all sessions that are
+    /// due at the time.
+    pub(crate) fn renew_later(&self, base: &Base, tells_expiry: bool) -> Renewal {
+        let meta = Meta::of(&base.data);
+        let Some(expires_at) = self.policy().renewal(&base.record, &meta, self.now()) else {
+            return Renewal::Nothing;
+        };
+        if tells_expiry || self.policy().is_lback() || !plan::is_mere_renewal(base, &meta) {
+            return Renewal::AtOnce;
+        }
+        if self.inner.renewals.note(base.record.id(), expires_at, self.policy().renews_after()) {
+            self.start_renewing();
+        }
+        Renewal::Nothing
+    }
+
+    /// Waits until nothing goes on in the background any more: until the sessions that were to be renewed
+    /// are, and logouts that the store did not answer were tried once more; or until the store has failed at
+    /// it. The purge is not waited for.
+    ///
+    /// For the end of a service, after its last request. A renewal that is dropped because nobody waits costs
+    /// its session at most a tenth of the idle timeout, and that only if no other request comes.
+    pub async fn settled(&self) {
+        loop {
+            // Before the look, so that no end is missed.
+            let rests = self.inner.renewals.rests.notified();
+            if let Some(due) = self.due_renewals() {
+                due.make().await;
+            } else if self.inner.renewals.notes.lock().is_quiet() {
+                return;
+            } else {
+                rests.await;
+            }
+        }
+    }
+
+    /// Notes that something goes on in the background, until it is dropped.
+    pub(super) fn errand(&self) -> Errand {
+        self.inner.renewals.notes.lock().errands += 1;
+        Errand(self.clone())
+    }
+
+    fn start_renewing(&self) {
+        let mut task = Task { sessions: self.clone(), has_ended: false };
+        tokio::spawn(async move {
+            while let Some(due) = task.next() {
+                due.make().await;
+            }
+        });
+    }
+
+    /// What is to be renewed next, as much as goes at once.
+    fn due_renewals(&self) -> Option<Due> {
+        let renewals = self.inner.renewals.notes.lock().take();
+        (!renewals.is_empty()).then(|| Due { sessions: self.clone(), renewals })
+    }
+}
+
+impl Sessions {
+    async fn renew_all(&self, due: &[(SessionId, Timestamp)]) {
+        let now = self.now();
+        let touch = |&(id, expires_at): &(SessionId, Timestamp)| {
+            Write::Touch(Touch { id, expires_at, now: now.into() }).judged_by(&self.inner.clock)
+        };
+        let writes = due.iter().map(touch).collect();
+        let ids = due.iter().map(|(id, _)| *id);
+        let _forgetting = self.inner.cache.as_deref().map(|cache| cache.forgetting(ids.clone()));
+        let outcomes = match self.in_time(self.store().apply_many(writes)).await {
+            Ok(outcomes) => outcomes,
+            Err(error) => {
+                tracing::warn!(sessions = due.len(), %error, "expiries could not be moved forward");
+                return;
+            }
+        };
+        for (id, outcome) in ids.zip(outcomes) {
+            match outcome {
+                Ok(Outcome::Applied) => self.tell(Event::Renewed { id }),
+                Ok(Outcome::Unmatched) => {}
+                Err(error) => {
+                    tracing::warn!(session = %id, %error, "the session's expiry could not be moved forward");
+                }
+            }
+        }
+    }
+}
+
+impl Renewals {
+    /// Notes a renewal; whether a task has to be started for it, which is then taken for started.
+    fn note(&self, id: SessionId, expires_at: Timestamp, gain: Option<std::time::Duration>) -> bool {
+        let mut notes = self.notes.lock();
+        let is_going = |&going: &Timestamp| expires_at < going.saturating_add(gain.unwrap_or_default());
+        // A request that began before another one's renewal was made asks for it once more.
+        if notes.going.get(&id).is_some_and(is_going) {
+            return false;
+        }
+        let has_room = notes.wanted.len() < ROOM;
+        match notes.wanted.get_mut(&id) {
+            Some(wanted) => *wanted = expires_at.max(*wanted),
+            None if has_room => {
+                notes.wanted.insert(id, expires_at);
+            }
+            None => return false,
+        }
+        !std::mem::replace(&mut notes.has_task, true)
+    }
+}
+
+impl Notes {
+    fn take(&mut self) -> Vec<(SessionId, Timestamp)> {
+        let ids: Vec<SessionId> = self.wanted.keys().take(BATCH).copied().collect();
+        let renewals: Vec<_> = ids.into_iter().filter_map(|id| self.wanted.remove_entry(&id)).collect();
+        self.going.extend(renewals.iter().copied());
+        renewals
+    }
+
+    fn is_quiet(&self) -> bool {
+        self.wanted.is_empty() && self.going.is_empty() && self.errands == 0
+    }
+}
+
+/// Renewals that are being made, by the task or by who waits for its end.
+struct Due {
+    sessions: Sessions,
+    renewals: Vec<(SessionId, Timestamp)>,
+}
+
+impl Due {
+    async fn make(self) {
+        self.sessions.renew_all(&self.renewals).await;
+    }
+}
+
+/// They are made, or whoever was at it has gone.
+impl Drop for Due {
+    fn drop(&mut self) {
+        let Renewals { notes, rests } = &self.sessions.inner.renewals;
+        {
+            let going = &mut notes.lock().going;
+            for (id, expires_at) in &self.renewals {
+                if going.get(id) == Some(expires_at) {
+                    going.remove(id);
+                }
+            }
+        }
+        rests.notify_waiters();
+    }
+}
+
+/// The task that makes what is noted.
+struct Task {
+    sessions: Sessions,
+    has_ended: bool,
+}
+
+impl Task {
+    /// `None`: there is nothing, and the task has ended.
+    fn next(&mut self) -> Option<Due> {
+        let mut notes = self.sessions.inner.renewals.notes.lock();
+        let renewals = notes.take();
+        self.has_ended = renewals.is_empty();
+        notes.has_task = !self.has_ended;
+        drop(notes);
+        (!self.has_ended).then(|| Due { sessions: self.sessions.clone(), renewals })
+    }
+}
+
+/// Its runtime ends.
+impl Drop for Task {
+    fn drop(&mut self) {
+        if !self.has_ended {
+            self.sessions.inner.renewals.notes.lock().has_task = false;
+        }
+    }
+}
+
+/// See [`Sessions::errand`].
+pub(super) struct Errand(Sessions);
+
+impl Errand {
+    pub(super) fn sessions(&self) -> &Sessions {
+        &self.0
+    }
+}
+
+impl Drop for Errand {
+    fn drop(&mut self) {
+        let renewals = &self.0.inner.renewals;
+        renewals.notes.lock().errands -= 1;
+        renewals.rests.notify_waiters();
+    }
+}
