@@ -34,7 +34,7 @@ const MUTANTS: [(&str, &str, &str, &str); 11] = [
         "let starts_lane = state.lanes == 0;",
         "let starts_lane = false;",
     ),
-    ("drops_accepted_writes", "queue.rs", "(0, true) if !W::KEEPS =>", "(0, true) =>"),
+    ("drops_accepted_writes", "queue.rs", "(0, true) if !W::KEEPS || self.lanes == 0 =>", "(0, true) =>"),
     ("counts_no_joiners", "queue.rs", "waiting.callers += 1;", ""),
     (
         "joins_what_has_left",

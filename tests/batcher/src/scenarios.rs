@@ -130,6 +130,26 @@ pub fn a_crowd_is_served() {
     rests(&group);
 }
 
+/// Callers who come again and again, so that lanes end and are started: nobody relies on one that is ending.
+pub fn callers_come_again() {
+    let (group, book) = doubling::<true>(bounds(1));
+    let callers: Vec<_> = (0..3)
+        .map(|caller| {
+            let group = Arc::clone(&group);
+            spawn(async move {
+                for job in (1..=3).map(|turn| caller * 100 + turn) {
+                    assert_eq!(group.ask(job).await, Ok(job * 2));
+                }
+            })
+        })
+        .collect();
+    for caller in callers {
+        block_on(caller).unwrap();
+    }
+    assert_eq!(book.done.lock().unwrap().values().sum::<usize>(), 9);
+    rests(&group);
+}
+
 /// Callers go away at any moment: those who stay are served, and a write that had been accepted is made.
 pub fn callers_go_away() {
     let (group, book) = doubling::<true>(bounds(1));
@@ -243,6 +263,8 @@ pub fn lanes_die() {
         assert!(book.times(job) <= 1);
     }
     block_on(end).unwrap();
+    // Those that are to end have.
+    lanes_rest();
     assert_eq!(block_on(group.ask(9)), Ok(18), "it goes on");
     rests(&group);
 }

@@ -244,3 +244,37 @@ impl Drop for Errand {
         renewals.rests.notify_waiters();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    /// [R02] More sessions than there is room for are left to their next requests; one that is noted only moves
+    /// on, and not while it is being made.
+    #[test]
+    fn notes_are_bounded_and_one_for_each_session() {
+        let renewals = Renewals::default();
+        let note = |number: usize, seconds: i64| {
+            let mut id = [0; 16];
+            id[..8].copy_from_slice(&number.to_be_bytes());
+            let at = Timestamp::from_micros(seconds * 1_000_000).unwrap();
+            renewals.note(SessionId::from_bytes(id), at, Some(Duration::from_secs(60)))
+        };
+        assert!(note(0, 100), "the first one starts the task");
+        for number in 0..ROOM + 100 {
+            assert!(!note(number, 90));
+        }
+        assert_eq!(renewals.notes.lock().wanted.len(), ROOM);
+        let batch = renewals.notes.lock().take();
+        assert_eq!((batch.len(), renewals.notes.lock().wanted.len()), (BATCH, ROOM - BATCH));
+        let mut rest = batch;
+        while rest.len() < ROOM {
+            rest.extend(renewals.notes.lock().take());
+        }
+        assert_eq!(rest.iter().map(|(_, at)| at.as_micros()).max(), Some(100_000_000), "never back");
+        assert!(!note(0, 150) && renewals.notes.lock().wanted.is_empty(), "it is being made");
+        assert!(!note(0, 160) && renewals.notes.lock().wanted.len() == 1, "as much again is gained");
+    }
+}

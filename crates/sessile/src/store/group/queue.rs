@@ -307,8 +307,10 @@ impl<W: Work> State<W> {
         // In neither line: it is in a batch, which gives the ticket back.
         let Some(waiting) = self.waiting(number) else { return (None, waker) };
         waiting.callers -= 1;
-        let left = match (waiting.callers, self.inside.get_mut(number).is_some()) {
-            (0, true) if !W::KEEPS => self.inside.remove(number),
+        let (callers, is_inside) = (waiting.callers, self.inside.get_mut(number).is_some());
+        let left = match (callers, is_inside) {
+            // Nor is it kept for another time, when nobody is there to do it.
+            (0, true) if !W::KEEPS || self.lanes == 0 => self.inside.remove(number),
             (0, false) => self.outside.remove(number),
             _ => None,
         };
