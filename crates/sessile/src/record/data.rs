@@ -127,6 +127,13 @@ impl Piece {
         }
     }
 
+    fn len(&self) -> usize {
+        match self {
+            Self::Span(range) => range.len(),
+            Self::Own(text) => text.len(),
+        }
+    }
+
     fn bytes<'a>(&'a self, source: &'a str) -> &'a [u8] {
         match self {
             Self::Span(range) => &source.as_bytes()[range.clone()],
@@ -178,9 +185,8 @@ impl Entry {
         if self.escaped {
             return *self.key(source).bytes() == *key;
         }
-        // Keys are compared more often than anything else is done with them.
-        let literal = self.key.bytes(source);
-        literal.len() == key.len() + 2 && literal[1..=key.len()] == *key
+        // Keys are compared more often than anything else is done with them, and most differ in length.
+        self.key.len() == key.len() + 2 && self.key.bytes(source)[1..=key.len()] == *key
     }
 
     fn is_reserved(&self, source: &str) -> bool {

@@ -7,6 +7,7 @@
 
 mod escape;
 mod float;
+mod plain;
 mod read;
 mod scan;
 mod write;

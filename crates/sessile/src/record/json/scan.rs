@@ -4,10 +4,7 @@
 
 use std::ops::Range;
 
-use super::{JsonError, MAX_DEPTH, MAX_INTEGER_DIGITS};
-
-/// Digits that any integer may have.
-const SHORT_INTEGER: usize = 20;
+use super::{JsonError, MAX_DEPTH, MAX_INTEGER_DIGITS, plain};
 
 /// The kinds of JSON value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -164,6 +161,11 @@ impl<'a> Scanner<'a> {
         self.position
     }
 
+    #[cfg(test)]
+    pub(super) fn is_finite(&self) -> bool {
+        self.finite
+    }
+
     pub(super) fn slice(&self, range: Range<usize>) -> &'a str {
         &self.text[range]
     }
@@ -224,12 +226,24 @@ impl<'a> Scanner<'a> {
     }
 
     /// Goes past the value that begins here, which lies in `outer` containers already.
+    #[inline]
     pub(super) fn skip_value(&mut self, outer: usize, max_depth: usize) -> Result<(), JsonError> {
+        if outer + plain::DEPTH < max_depth
+            && let Some(end) = plain::value(self.bytes, self.position)
+        {
+            self.position = end;
+            return Ok(());
+        }
+        self.look_closely(outer, max_depth)
+    }
+
+    /// Goes past a value of which some part is unusual.
+    pub(super) fn look_closely(&mut self, outer: usize, max_depth: usize) -> Result<(), JsonError> {
         let mut open = Open::default();
         loop {
             match self.kind()? {
-                Kind::String => self.skip_string()?,
-                Kind::Number => self.skip_number()?,
+                Kind::String => self.string().map(drop)?,
+                Kind::Number => self.number().map(drop)?,
                 Kind::Null => self.literal("null")?,
                 Kind::Boolean => self.boolean().map(|_| ())?,
                 kind => {
@@ -244,7 +258,7 @@ impl<'a> Scanner<'a> {
                     } else {
                         open.push(object);
                         if object {
-                            self.skip_key()?;
+                            self.key()?;
                         }
                         continue;
                     }
@@ -267,7 +281,7 @@ impl<'a> Scanner<'a> {
                     self.advance();
                     self.skip_blanks();
                     if object {
-                        self.skip_key()?;
+                        self.key()?;
                     }
                     return Ok(true);
                 }
@@ -297,63 +311,13 @@ impl<'a> Scanner<'a> {
         Ok(key)
     }
 
-    /// Goes past a key, its colon, and the blanks up to the value.
-    #[inline]
-    fn skip_key(&mut self) -> Result<(), JsonError> {
-        // As Python and this crate write it; whatever else there may be is looked at closely.
-        if let Some(end) = self.plain_string()
-            && self.bytes.get(end) == Some(&b':')
-        {
-            self.position = end + 1;
-            self.skip_blanks();
-            return Ok(());
-        }
-        self.key().map(drop)
-    }
-
-    /// Goes past a string literal, whose opening quote stands here.
-    #[inline]
-    fn skip_string(&mut self) -> Result<(), JsonError> {
-        match self.plain_string() {
-            Some(end) => {
-                self.position = end;
-                Ok(())
-            }
-            None => self.string().map(drop),
-        }
-    }
-
-    /// Where the string literal that stands here ends, if it is one without escapes.
-    #[inline]
-    fn plain_string(&self) -> Option<usize> {
-        let end = (self.peek() == Some(b'"')).then(|| plain_run(self.bytes, self.position + 1))?;
-        (self.bytes.get(end) == Some(&b'"')).then_some(end + 1)
-    }
-
-    /// Goes past a number, whose first byte stands here.
-    #[inline]
-    fn skip_number(&mut self) -> Result<(), JsonError> {
-        // A short integer needs no closer look: nothing but its end tells it from other numbers.
-        if let Some(b'1'..=b'9') = self.peek() {
-            let mut end = self.position + 1;
-            while end < self.position + SHORT_INTEGER && self.bytes.get(end).is_some_and(u8::is_ascii_digit) {
-                end += 1;
-            }
-            if let Some(b',' | b'}' | b']') = self.bytes.get(end) {
-                self.position = end;
-                return Ok(());
-            }
-        }
-        self.number().map(drop)
-    }
-
     /// A string literal, whose opening quote stands here.
     pub(super) fn string(&mut self) -> Result<StringToken, JsonError> {
         self.advance();
         let start = self.position;
         let mut escaped = false;
         loop {
-            self.position = plain_run(self.bytes, self.position);
+            self.position = plain::run(self.bytes, self.position);
             match self.peek() {
                 Some(b'"') => {
                     let content = start..self.position;
@@ -496,28 +460,4 @@ impl Open {
         let last = self.depth.checked_sub(1)?;
         Some(self.bits[last / 64] & (1 << (last % 64)) != 0)
     }
-}
-
-/// The first place from here on that holds a quote, a backslash or a control character: eight bytes at a
-/// time, then one by one.
-#[inline]
-fn plain_run(bytes: &[u8], mut position: usize) -> usize {
-    const ONES: u64 = u64::from_ne_bytes([1; 8]);
-    const HIGH: u64 = ONES << 7;
-    let has_zero = |word: u64| word.wrapping_sub(ONES) & !word & HIGH;
-    while let Some((chunk, _)) = bytes.get(position..).and_then(|rest| rest.split_first_chunk::<8>()) {
-        let word = u64::from_le_bytes(*chunk);
-        let control = word.wrapping_sub(ONES * 0x20) & !word & HIGH;
-        // Borrows can only blur the bytes above the first hit, and the first is all that counts.
-        let hits =
-            control | has_zero(word ^ (ONES * u64::from(b'"'))) | has_zero(word ^ (ONES * u64::from(b'\\')));
-        if hits != 0 {
-            return position + hits.trailing_zeros() as usize / 8;
-        }
-        position += 8;
-    }
-    while bytes.get(position).is_some_and(|byte| !matches!(byte, b'"' | b'\\' | 0..=0x1f)) {
-        position += 1;
-    }
-    position
 }
