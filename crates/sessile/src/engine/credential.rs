@@ -1,6 +1,11 @@
 //! What a request shows to name a session.
 
+use smallvec::SmallVec;
+
 use crate::record::{SessionId, SessionToken};
+
+/// What one request shows: nothing or one thing, but for planted cookies.
+pub(crate) type Credentials = SmallVec<[Credential; 1]>;
 
 /// What a request shows, or is given, to name a session.
 ///

@@ -41,6 +41,7 @@ pub use changes::Changes;
 pub(crate) use changes::{SignIn, UpdateValue};
 pub(crate) use commit::Committed;
 pub use credential::Credential;
+pub(crate) use credential::Credentials;
 pub use error::EngineError;
 pub use event::{Event, Listener, Rejection};
 pub(crate) use meta::Meta;

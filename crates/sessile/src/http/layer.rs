@@ -16,7 +16,7 @@ use tower_service::Service;
 use super::cookie::{CookieConfig, CookieConfigError};
 use super::old::OldCookie;
 use super::{request, response};
-use crate::engine::{Credential, Sessions};
+use crate::engine::{Credential, Credentials, Sessions};
 use crate::record::Timestamp;
 use crate::session::{Answer, LazySession, SessionError, Shared};
 
@@ -38,7 +38,15 @@ pub struct SessionLayer {
 struct Config {
     sessions: Sessions,
     cookie: CookieConfig,
+    /// The cookie's, for every request to point to.
+    name: Arc<str>,
     old: Option<OldCookie>,
+}
+
+impl Config {
+    fn new(sessions: Sessions, cookie: CookieConfig, old: Option<OldCookie>) -> Arc<Config> {
+        Arc::new(Config { sessions, name: cookie.cookie_name().into(), cookie, old })
+    }
 }
 
 impl SessionLayer {
@@ -47,7 +55,7 @@ impl SessionLayer {
     pub fn new(sessions: Sessions) -> SessionLayer {
         let cookie =
             if sessions.policy().is_lback() { CookieConfig::lback() } else { CookieConfig::default() };
-        SessionLayer { config: Arc::new(Config { sessions, cookie, old: None }) }
+        SessionLayer { config: Config::new(sessions, cookie, None) }
     }
 
     /// Under another cookie.
@@ -60,8 +68,7 @@ impl SessionLayer {
         if let Some(old) = old {
             old.validate(&cookie)?;
         }
-        let config = Config { sessions: sessions.clone(), cookie, old: old.clone() };
-        Ok(SessionLayer { config: Arc::new(config) })
+        Ok(SessionLayer { config: Config::new(sessions.clone(), cookie, old.clone()) })
     }
 
     /// Also accepts the cookie of the framework that was used before, for sessions that `sessile copy` has
@@ -85,8 +92,7 @@ impl SessionLayer {
     pub fn accept_old(self, old: OldCookie) -> Result<SessionLayer, CookieConfigError> {
         let Config { sessions, cookie, .. } = &*self.config;
         old.validate(cookie)?;
-        let config = Config { sessions: sessions.clone(), cookie: cookie.clone(), old: Some(old) };
-        Ok(SessionLayer { config: Arc::new(config) })
+        Ok(SessionLayer { config: Config::new(sessions.clone(), cookie.clone(), Some(old)) })
     }
 
     /// The service whose sessions these are.
@@ -110,10 +116,6 @@ pub struct SessionService<S> {
     config: Arc<Config>,
 }
 
-/// Which layer put the session there, so that a second one can tell whether it is the same.
-#[derive(Clone)]
-struct MountedBy(Arc<Config>);
-
 impl<S, RequestBody, ResponseBody> Service<Request<RequestBody>> for SessionService<S>
 where
     S: Service<Request<RequestBody>, Response = Response<ResponseBody>>,
@@ -128,23 +130,19 @@ where
     }
 
     fn call(&mut self, mut request: Request<RequestBody>) -> Self::Future {
-        let mounted = request.extensions().get::<MountedBy>();
-        if mounted
-            .is_some_and(|MountedBy(outer)| outer.cookie.cookie_name() == self.config.cookie.cookie_name())
-        {
+        let Config { sessions, name, old, .. } = &*self.config;
+        let outer = request.extensions().get::<LazySession>();
+        if outer.is_some_and(|outer| outer.shared.is_named_by(name)) {
             return ResponseFuture { handler: self.inner.call(request), pending: None, step: Step::Handler };
         }
-        let Config { sessions, cookie, old } = &*self.config;
-        let name = cookie.cookie_name();
         let named = request::credentials(request.headers(), name, sessions.policy().naming());
         let has_cookie = !named.is_empty() || request::has_cookie(request.headers(), name);
         let (left, headers) = (request::MAX_TRIED - named.len(), request.headers());
         let has_old = old.as_ref().is_some_and(|old| old.is_in(headers));
-        let by_old = old.as_ref().map_or_else(Vec::new, |old| old.credentials(headers, left));
-        let session = LazySession::with_old(sessions.clone(), named, by_old);
+        let by_old = old.as_ref().map_or_else(Credentials::new, |old| old.credentials(headers, left));
+        let session = LazySession::of_cookie(sessions.clone(), Arc::clone(name), named, by_old);
         let shared = Arc::clone(&session.shared);
         let pending = Pending { shared, config: Arc::clone(&self.config), has_cookie, has_old };
-        request.extensions_mut().insert(MountedBy(Arc::clone(&self.config)));
         request.extensions_mut().insert(session);
         ResponseFuture { handler: self.inner.call(request), pending: Some(pending), step: Step::Handler }
     }

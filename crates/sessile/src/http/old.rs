@@ -8,7 +8,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use super::cookie::{CookieConfig, CookieConfigError};
 use super::request;
-use crate::engine::Credential;
+use crate::engine::{Credential, Credentials};
 use crate::record::SessionId;
 
 /// Another framework's session cookie, to be accepted beside ours: see
@@ -72,7 +72,7 @@ impl OldCookie {
     }
 
     /// The sessions that a request names by it, well-formed and different ones, at most so many.
-    pub(super) fn credentials(&self, headers: &HeaderMap, at_most: usize) -> Vec<Credential> {
+    pub(super) fn credentials(&self, headers: &HeaderMap, at_most: usize) -> Credentials {
         let id =
             |value: &[u8]| self.form.is_met_by(value).then(|| Credential::Old(SessionId::of_secret(value)));
         request::different(headers, self.cookie.cookie_name(), at_most, id)

@@ -6,14 +6,14 @@
 
 use ::http::{HeaderMap, header::COOKIE};
 
-use crate::engine::{Credential, Naming};
+use crate::engine::{Credential, Credentials, Naming};
 use crate::record::{SessionId, SessionToken};
 
 /// Cookies that are tried. A browser sends one; a planted one makes two.
 pub(super) const MAX_TRIED: usize = 4;
 
 /// The credentials in a request's cookies of this name, well-formed and different ones, four at most.
-pub(super) fn credentials(headers: &HeaderMap, name: &str, naming: Naming) -> Vec<Credential> {
+pub(super) fn credentials(headers: &HeaderMap, name: &str, naming: Naming) -> Credentials {
     different(headers, name, MAX_TRIED, |value| match naming {
         Naming::Token => SessionToken::parse(value).ok().map(Credential::Token),
         Naming::Id => SessionId::parse_bytes(value).ok().map(Credential::Id),
@@ -26,8 +26,8 @@ pub(super) fn different(
     name: &str,
     at_most: usize,
     parse: impl Fn(&[u8]) -> Option<Credential>,
-) -> Vec<Credential> {
-    let mut found: Vec<Credential> = Vec::new();
+) -> Credentials {
+    let mut found = Credentials::new();
     if at_most == 0 {
         return found;
     }

@@ -6,15 +6,17 @@ use tokio::sync::OnceCell;
 
 use super::state::{Answer, State};
 use super::{Session, SessionError, StateLock};
-use crate::engine::{Base, Changes, Credential, EngineError, Meta, Renewal, Sessions};
+use crate::engine::{Base, Changes, Credential, Credentials, EngineError, Meta, Renewal, Sessions};
 use crate::record::Timestamp;
 
 /// What all handles of one request share.
 pub(crate) struct Shared {
     pub(crate) sessions: Sessions,
-    named: Vec<Credential>,
+    named: Credentials,
     /// What the request shows of a framework that was used before.
-    old: Vec<Credential>,
+    old: Credentials,
+    /// The cookie that names it, so that a second layer under the first can tell whether it is the same.
+    cookie: Option<Arc<str>>,
     loaded: OnceCell<()>,
     /// One commit at a time: a second one begins where the first one ended.
     committing: tokio::sync::Mutex<()>,
@@ -22,11 +24,12 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    fn new(sessions: Sessions, named: Vec<Credential>, old: Vec<Credential>) -> Shared {
+    fn new(sessions: Sessions, named: Credentials) -> Shared {
         Shared {
             sessions,
             named,
-            old,
+            old: Credentials::new(),
+            cookie: None,
             loaded: OnceCell::new(),
             committing: tokio::sync::Mutex::new(()),
             state: StateLock::new(State::default()),
@@ -164,12 +167,19 @@ impl LazySession {
     /// The session a request names with these credentials; with none, an anonymous visitor's. For
     /// transports of your own: the middleware does this for cookies.
     pub fn new(sessions: Sessions, named: Vec<Credential>) -> LazySession {
-        LazySession { shared: Arc::new(Shared::new(sessions, named, Vec::new())) }
+        LazySession { shared: Arc::new(Shared::new(sessions, named.into())) }
     }
 
-    /// The same, with what the request shows of a framework that was used before.
-    pub(crate) fn with_old(sessions: Sessions, named: Vec<Credential>, old: Vec<Credential>) -> LazySession {
-        LazySession { shared: Arc::new(Shared::new(sessions, named, old)) }
+    /// The same, named by the cookie of this name; with what the request shows of a framework that was used
+    /// before.
+    pub(crate) fn of_cookie(
+        sessions: Sessions,
+        cookie: Arc<str>,
+        named: Credentials,
+        old: Credentials,
+    ) -> LazySession {
+        let shared = Shared { old, cookie: Some(cookie), ..Shared::new(sessions, named) };
+        LazySession { shared: Arc::new(shared) }
     }
 
     /// Loads it, once. Cost: 1 statement; 0 without a cookie, and 0 the second time.
@@ -188,6 +198,11 @@ impl LazySession {
 }
 
 impl Shared {
+    /// Whether the cookie of this name is what names it.
+    pub(crate) fn is_named_by(&self, cookie: &str) -> bool {
+        self.cookie.as_deref() == Some(cookie)
+    }
+
     fn is_named(&self) -> bool {
         !self.named.is_empty() || !self.old.is_empty()
     }
