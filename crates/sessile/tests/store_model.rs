@@ -16,6 +16,10 @@ use sessile::store::{
 #[path = "support/postgres.rs"]
 mod postgres_server;
 
+#[cfg(feature = "mysql")]
+#[path = "support/mysql.rs"]
+mod mysql_server;
+
 /// What a program asks of a store.
 #[derive(Debug, Clone)]
 enum Step {
@@ -278,6 +282,21 @@ proptest! {
         runtime().block_on(async {
             let schema = postgres_server::Schema::new().await;
             let store = schema.store(sessile::store::PostgresStore::options()).await;
+            agrees(&store, steps).await
+        })?;
+    }
+}
+
+#[cfg(feature = "mysql")]
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 40, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// [R12] [E14] [E19] [G01] [G02] Its batches are judged in this process: to the same end.
+    #[test]
+    fn mysql_agrees_with_the_model(steps in prop::collection::vec(steps(), 1..60)) {
+        runtime().block_on(async {
+            let database = mysql_server::Database::new().await;
+            let store = database.store(sessile::store::MySqlStore::options()).await;
             agrees(&store, steps).await
         })?;
     }

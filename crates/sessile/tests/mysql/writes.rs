@@ -72,6 +72,41 @@ async fn each_operation_is_its_statements() {
     assert!(log.take().is_empty());
 }
 
+/// A batch is a statement for each kind of change, however many sessions it is about.
+#[tokio::test]
+async fn a_batch_is_a_few_statements() {
+    let database = Database::new().await;
+    let log = SqlLog::of(&database.name);
+    let store = database.store(MySqlStore::options()).await;
+    let applied = async |writes: Vec<Write>| {
+        log.take();
+        assert!(store.apply_many(writes).await.iter().all(|done| matches!(done, Ok(Outcome::Applied))));
+        log.take()
+    };
+    let made = applied((0..100).map(insert).collect()).await;
+    assert_eq!(made, [&["START"][..], &["INSERT"; 7], &["COMMIT"]].concat());
+    let changed = (0..50).map(|number| update(number, "{}", "[]"));
+    let renewed = (50..100).map(|number| touch(number, "2031-01-01 00:00:00", NOW));
+    let both = applied(changed.chain(renewed).collect()).await;
+    assert_eq!(both, ["START", "SELECT", "UPDATE", "UPDATE", "COMMIT"]);
+    let again = |number| [update(number, "[]", "{}"), update(number, "{}", "{ }")];
+    let renamed = (50..60).map(|number| rotate(number, "{}", record(number + 1_000, Some("ada"), "[1]")));
+    let ended = (60..100).map(|number| Write::Delete(id(number)));
+    let all = applied((0..50).flat_map(again).chain(renamed).chain(ended).collect()).await;
+    assert_eq!(all, ["START", "SELECT", "UPDATE", "UPDATE", "DELETE", "COMMIT"]);
+    let rows = store.list(&everything(200)).await.unwrap().records;
+    assert_eq!(rows.len(), 60);
+    for row in rows {
+        let is_renamed = row.user_id() == Some(&user("ada"));
+        assert_eq!(row.stored_data().as_text(), Some(if is_renamed { "[1]" } else { "{ }" }));
+    }
+    let (taken, free) =
+        (rotate(0, "{ }", record(1, None, "{}")), rotate(2, "{ }", record(3_000, None, "{}")));
+    let answers = store.apply_many(vec![taken, free, update(4, "wrong", "{}")]).await;
+    let outcomes: Vec<Outcome> = answers.into_iter().map(Result::unwrap).collect();
+    assert_eq!(outcomes, [Outcome::Unmatched, Outcome::Applied, Outcome::Unmatched]);
+}
+
 /// [R11] A crowd at one row is a few statements.
 #[tokio::test]
 async fn loads_that_find_no_connection_share_statements() {

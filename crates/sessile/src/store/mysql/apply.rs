@@ -11,13 +11,14 @@ use std::sync::Arc;
 use mysql_async::Value;
 use tokio::sync::oneshot;
 
+use super::batch::{self, Lines};
 use super::call::{bound_user, foregone, judges_a_time, outcome, statement};
 use super::fault::{Fault, Place, unavailable};
 use super::pool::{Dialler, Duty, Pool, Turn};
 use super::row;
 use super::session::{Session, in_time};
 use super::sql::{Kept, Sql};
-use crate::record::{SessionId, UserId};
+use crate::record::{SessionId, SessionRecord, UserId};
 use crate::store::answer::{Answer, Applied, Maker};
 use crate::store::backoff::short_pause;
 use crate::store::chain::Chains;
@@ -137,23 +138,30 @@ impl Writer {
         open: &[usize],
     ) -> Result<(Vec<(usize, Outcome)>, Chains), Fault> {
         let mut rows = Rows::lock(session, open.iter().map(|&at| &writes[at])).await?;
+        let mut lines = rows.lines(open.iter().map(|&at| &writes[at]), &self.place);
         let mut outcomes = Vec::with_capacity(open.len());
         let mut chains = Chains::default();
-        for &at in open {
+        let (births, others) = open.iter().partition::<Vec<usize>, _>(|&&at| rows.only_makes(&writes[at]));
+        for at in others {
             let write = &writes[at];
             if chains.concern(write) || rows.are_locked_by_others(write) {
                 chains.add(at, write);
                 continue;
             }
-            let done = match rows.are_missing(write) {
-                true => Outcome::Unmatched,
-                false => self.bare(session, write).await?,
+            let done = match lines.judge(write) {
+                Some(judged) => judged,
+                None if rows.are_missing(write) => Outcome::Unmatched,
+                None => self.bare(session, write).await?,
             };
             if done == Outcome::Applied {
                 rows.made(write);
             }
             outcomes.push((at, done));
         }
+        lines.write(session).await?;
+        let records: Vec<&SessionRecord> = births.iter().filter_map(|&at| record(&writes[at])).collect();
+        let made = batch::insert(session, &records, &self.place).await?;
+        outcomes.extend(births.into_iter().zip(made));
         Ok((outcomes, chains))
     }
 
@@ -343,27 +351,49 @@ fn all_failed(open: &[usize], fault: &Fault, made: &mut [Option<Made>]) -> Vec<V
 
 /// What is known of the rows that a batch is about.
 struct Rows {
-    /// Locked by us, or made by us. `None` where locks are taken one by one.
-    ours: Option<HashSet<SessionId>>,
+    /// Locked by us, or made by us; with what is in them, where that can be read. `None` where locks are
+    /// taken one by one.
+    ours: Option<HashMap<SessionId, Option<SessionRecord>>>,
     /// There, and locked by somebody else.
     others: HashSet<SessionId>,
+    /// Ids that the batch meets more than once.
+    met_again: HashSet<SessionId>,
 }
 
 impl Rows {
     /// Locks those that nobody else has locked, where the server can say which.
-    async fn lock<'a>(session: &mut Session, writes: impl Iterator<Item = &'a Write>) -> Result<Rows, Fault> {
+    async fn lock<'a>(
+        session: &mut Session,
+        writes: impl Iterator<Item = &'a Write> + Clone,
+    ) -> Result<Rows, Fault> {
         if !session.skips {
-            return Ok(Rows { ours: None, others: HashSet::new() });
+            return Ok(Rows { ours: None, others: HashSet::new(), met_again: HashSet::new() });
         }
+        let (mut met, mut met_again) = (HashSet::new(), HashSet::new());
+        met_again.extend(writes.clone().flat_map(Write::ids).filter(|&id| !met.insert(id)));
         let wanted: HashSet<SessionId> =
             writes.filter(|write| !matches!(write, Write::Insert(_))).map(Write::id).collect();
         let mut wanted: Vec<SessionId> = wanted.into_iter().collect();
         // Whoever locks many rows locks them in the same order.
         wanted.sort();
-        let ours = session.ids(Kept::Lock, &wanted).await?;
-        wanted.retain(|id| !ours.contains(id));
+        let rows = session.rows_of(Kept::Lock, &wanted).await?;
+        let ours: HashMap<SessionId, Option<SessionRecord>> =
+            rows.iter().filter_map(|row| Some((row::id(row)?, row::record(row).ok()))).collect();
+        wanted.retain(|id| !ours.contains_key(id));
         let others = session.ids(Kept::Seen, &wanted).await?;
-        Ok(Rows { ours: Some(ours), others })
+        Ok(Rows { ours: Some(ours), others, met_again })
+    }
+
+    fn lines<'a>(&self, writes: impl Iterator<Item = &'a Write>, place: &Place) -> Lines {
+        match &self.ours {
+            Some(ours) => Lines::of(ours, &self.met_again, writes, place),
+            None => Lines::of(&HashMap::new(), &self.met_again, writes, place),
+        }
+    }
+
+    /// Whether the write makes a row that nothing else in the batch is about.
+    fn only_makes(&self, write: &Write) -> bool {
+        self.ours.is_some() && record(write).is_some() && !self.met_again.contains(&write.id())
     }
 
     fn are_locked_by_others(&self, write: &Write) -> bool {
@@ -371,7 +401,7 @@ impl Rows {
     }
 
     fn are_missing(&self, write: &Write) -> bool {
-        let missing = |ours: &HashSet<SessionId>| !ours.contains(&write.id());
+        let missing = |ours: &HashMap<SessionId, _>| !ours.contains_key(&write.id());
         !matches!(write, Write::Insert(_)) && self.ours.as_ref().is_some_and(missing)
     }
 
@@ -382,7 +412,15 @@ impl Rows {
             Write::Update(_) | Write::Touch(_) | Write::Delete(_) => return,
         };
         if let Some(ours) = &mut self.ours {
-            ours.insert(made);
+            ours.insert(made, None);
         }
+    }
+}
+
+/// The row that a write makes out of nothing.
+fn record(write: &Write) -> Option<&SessionRecord> {
+    match write {
+        Write::Insert(record) => Some(record),
+        Write::Update(_) | Write::Touch(_) | Write::Rotate(_) | Write::Delete(_) => None,
     }
 }

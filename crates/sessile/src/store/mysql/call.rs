@@ -13,7 +13,7 @@ use crate::record::{SessionRecord, StoredData, Timestamp, UserId};
 use crate::store::{Expiry, Outcome, Write};
 
 /// What a message may hold beside the data.
-const BESIDE: u64 = 4_096;
+pub(super) const BESIDE: u64 = 4_096;
 
 /// What needs no database: data that no text column can equal, or hold; and what the server would take
 /// for an attack, and close the connection with everybody's writes.
@@ -47,7 +47,7 @@ pub(super) fn statement(write: &Write, place: &Place) -> (Kept, Vec<Value>) {
     match write {
         Write::Insert(record) => {
             let id = bound_id(record.id());
-            (Kept::Insert, std::iter::once(id).chain(columns(record, digits)).collect())
+            (Kept::Insert(0), std::iter::once(id).chain(columns(record, digits)).collect())
         }
         Write::Update(update) => {
             let now = bound_time(update.now.get());
@@ -98,7 +98,7 @@ pub(super) fn outcome(write: &Write, answer: Result<Answer, Fault>) -> Made {
 }
 
 /// The columns after the id.
-fn columns(record: &SessionRecord, digits: u32) -> [Value; 5] {
+pub(super) fn columns(record: &SessionRecord, digits: u32) -> [Value; 5] {
     let time = |time: Option<Timestamp>| time.map_or(Value::NULL, bound_time);
     [
         bound_user(record.user_id()),

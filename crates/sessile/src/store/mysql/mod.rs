@@ -1,10 +1,12 @@
 //! Sessions in MySQL or MariaDB, for many processes on many machines.
 //!
-//! Statements: `load` 1, `load_many` 1 for up to 512 ids; `apply` 1; `apply_many` 1 for each write and, for
-//! several, START TRANSACTION, a SELECT that locks their rows and COMMIT around them; `delete_user` START
-//! TRANSACTION, two SELECTs around a DELETE, COMMIT; `purge` START TRANSACTION, SELECT, DELETE, COMMIT
-//! per chunk; `list`, `stats` and `clock` 1; `check` 1 and four that are judged and not run; `init` 2 and 1
-//! for each index that is missing; `examine` 11 and four that are not run.
+//! Statements: `load` 1, `load_many` 1 for up to 512 ids; `apply` 1; `apply_many`, for several writes, START
+//! TRANSACTION, a SELECT that locks their rows and reads them, 1 for all changes of each kind (data, data and
+//! expiry, expiry, another id, the end; new rows 16 at a time), and COMMIT: what the batch comes to is judged
+//! here, on the locked rows; 1 for each write that changes a user, or meets an id that others make or end.
+//! `delete_user` START TRANSACTION, two SELECTs around a DELETE, COMMIT; `purge` START TRANSACTION, SELECT,
+//! DELETE, COMMIT per chunk; `list`, `stats` and `clock` 1; `check` 1 and four that are judged and not run;
+//! `init` 2 and 1 for each index that is missing; `examine` 11 and four that are not run.
 //!
 //! Round trips: 1 per statement, for the protocol cannot be pipelined. One more when a connection uses a
 //! statement for the first time and prepares it.
@@ -36,6 +38,7 @@
 
 mod address;
 mod apply;
+mod batch;
 mod call;
 mod examine;
 mod fault;

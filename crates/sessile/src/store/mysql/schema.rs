@@ -75,7 +75,7 @@ pub(super) fn judge(columns: &[Row], place: &Place) -> Result<(), StoreError> {
 
 /// Whether we may do what the store does: the server judges the statements and runs none.
 pub(super) async fn try_rights(session: &mut Session) -> Result<(), Fault> {
-    for statement in [Kept::Load(0), Kept::Insert, Kept::Update(0), Kept::Delete] {
+    for statement in [Kept::Load(0), Kept::Insert(0), Kept::Update(0), Kept::Delete] {
         session.prepare(statement).await?;
     }
     Ok(())

@@ -11,8 +11,8 @@ const COLUMNS: &str = "id, user_id, data, created_at, expires_at, updated_at";
 
 const LOAD: &str = "SELECT @columns FROM @table WHERE id IN (@ids)";
 
-/// Locks the rows that nobody else has locked, and says which they are.
-const LOCK: &str = "SELECT id FROM @table WHERE id IN (@ids) FOR UPDATE SKIP LOCKED";
+/// Locks the rows that nobody else has locked, and reads them.
+const LOCK: &str = "SELECT @columns FROM @table WHERE id IN (@ids) FOR UPDATE SKIP LOCKED";
 
 /// Waits until nobody else has locked the row.
 const WAIT: &str = "SELECT id FROM @table WHERE id = ? FOR UPDATE";
@@ -23,7 +23,17 @@ const SEEN: &str = "SELECT id FROM @table WHERE id IN (@ids)";
 /// Of rows that are locked already.
 const REMOVE: &str = "DELETE FROM @table WHERE id IN (@ids)";
 
-const INSERT: &str = "INSERT INTO @table (@columns) VALUES (?, ?, ?, ?, ?, ?)";
+const INSERT: &str = "INSERT INTO @table (@columns) VALUES @rows";
+
+/// Of rows that are locked and judged already: each gets its own values, `@pick` by its id.
+const CHANGE: &str = "UPDATE @table SET updated_at = @pick@columns WHERE id IN (@ids)";
+
+/// The id comes last: assignments are made from left to right, and the others look at it.
+const RENAME: &str = "UPDATE @table SET user_id = @pick, data = @pick, created_at = @pick, \
+    expires_at = @pick, updated_at = @pick, id = @pick WHERE id IN (@ids)";
+
+/// The value that belongs to the row's id. Those that only fill the statement up are never found.
+const PICK: &str = "ELT(FIELD(id, @ids), @ids)";
 
 const UPDATE: &str = "UPDATE @table SET data = ?, updated_at = ?@expiry@user \
     WHERE id = ? AND @exact(id) = ? AND @exact(data) <=> ? AND expires_at > ?";
@@ -135,8 +145,11 @@ const WIDTHS: [usize; 5] = [1, 8, 32, 128, 512];
 /// Ids in one statement, at most.
 pub(super) const WIDEST: usize = WIDTHS[WIDTHS.len() - 1];
 
+/// How many rows an insert takes: these cannot be filled up.
+const BIRTHS: [usize; 3] = [1, 4, 16];
+
 /// Statements that a connection may keep prepared: above the number of texts in this file.
-pub(super) const PREPARED: usize = 64;
+pub(super) const PREPARED: usize = 96;
 
 /// The longest name, in characters, that the server takes.
 pub(super) const MAX_NAME: usize = 64;
@@ -148,19 +161,53 @@ pub(super) enum Kept {
     Lock(usize),
     Seen(usize),
     Remove(usize),
+    Change(Change, usize),
+    Insert(usize),
     Update(usize),
-    Insert,
     Touch,
     Rotate,
     Delete,
     Wait,
 }
 
+/// Which columns of locked rows are changed together, beside `updated_at`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Change {
+    Data,
+    DataAndExpiry,
+    Expiry,
+    /// All of them.
+    Rename,
+}
+
+impl Change {
+    const ALL: [Change; 4] = [Change::Data, Change::DataAndExpiry, Change::Expiry, Change::Rename];
+
+    /// Columns that get a value of their own.
+    pub(super) fn columns(self) -> usize {
+        match self {
+            Change::Data | Change::Expiry => 2,
+            Change::DataAndExpiry => 3,
+            Change::Rename => 6,
+        }
+    }
+
+    fn template(self) -> String {
+        let (template, columns) = match self {
+            Change::Data => (CHANGE, ", data = @pick"),
+            Change::DataAndExpiry => (CHANGE, ", data = @pick, expires_at = @pick"),
+            Change::Expiry => (CHANGE, ", expires_at = @pick"),
+            Change::Rename => (RENAME, ""),
+        };
+        template.replace("@columns", columns).replace("@pick", PICK)
+    }
+}
+
 /// Ways to change the expiry, with a user and without.
 const UPDATES: usize = 6;
 
 impl Kept {
-    pub(super) const COUNT: usize = 4 * WIDTHS.len() + UPDATES + 5;
+    pub(super) const COUNT: usize = 8 * WIDTHS.len() + BIRTHS.len() + UPDATES + 4;
 
     /// Which update does this one.
     pub(super) fn update(update: &Update) -> Kept {
@@ -174,17 +221,19 @@ impl Kept {
 
     pub(super) fn at(self) -> usize {
         const WIDE: usize = WIDTHS.len();
+        const NARROW: usize = 8 * WIDE + BIRTHS.len();
         match self {
             Kept::Load(width) => width,
             Kept::Lock(width) => WIDE + width,
             Kept::Seen(width) => 2 * WIDE + width,
             Kept::Remove(width) => 3 * WIDE + width,
-            Kept::Update(which) => 4 * WIDE + which,
-            Kept::Insert => 4 * WIDE + UPDATES,
-            Kept::Touch => 4 * WIDE + UPDATES + 1,
-            Kept::Rotate => 4 * WIDE + UPDATES + 2,
-            Kept::Delete => 4 * WIDE + UPDATES + 3,
-            Kept::Wait => 4 * WIDE + UPDATES + 4,
+            Kept::Change(change, width) => (4 + change as usize) * WIDE + width,
+            Kept::Insert(width) => 8 * WIDE + width,
+            Kept::Update(which) => NARROW + which,
+            Kept::Touch => NARROW + UPDATES,
+            Kept::Rotate => NARROW + UPDATES + 1,
+            Kept::Delete => NARROW + UPDATES + 2,
+            Kept::Wait => NARROW + UPDATES + 3,
         }
     }
 }
@@ -193,6 +242,12 @@ impl Kept {
 pub(super) fn width(ids: usize) -> (usize, usize) {
     let at = WIDTHS.iter().position(|&width| width >= ids).unwrap_or(WIDTHS.len() - 1);
     (at, WIDTHS[at])
+}
+
+/// The widest insert of at most so many rows, and how many those are.
+pub(super) fn births(rows: usize) -> (usize, usize) {
+    let at = BIRTHS.iter().rposition(|&width| width <= rows).unwrap_or(0);
+    (at, BIRTHS[at])
 }
 
 /// The statements for one table.
@@ -273,14 +328,17 @@ impl Sql {
 
 /// The statements in the order of [`Kept::at`].
 fn kept() -> Vec<String> {
-    let wide = [LOAD, LOCK, SEEN, REMOVE].into_iter().flat_map(|template| {
-        WIDTHS.map(|width| template.replace("@ids", &vec!["?"; width].join(", "))).into_iter()
-    });
+    let places = |width: usize, place: &str| vec![place; width].join(", ");
+    let changes = Change::ALL.map(Change::template);
+    let wide = [LOAD, LOCK, SEEN, REMOVE].map(str::to_owned).into_iter().chain(changes);
+    let wide = wide.flat_map(|template| WIDTHS.map(|width| template.replace("@ids", &places(width, "?"))));
+    let births = BIRTHS.map(|width| INSERT.replace("@rows", &places(width, "(?, ?, ?, ?, ?, ?)")));
     let updates =
         ["", ", expires_at = GREATEST(expires_at, ?)", ", expires_at = ?"].into_iter().flat_map(|expiry| {
             ["", ", user_id = ?"].map(|user| UPDATE.replace("@expiry", expiry).replace("@user", user))
         });
-    wide.chain(updates).chain([INSERT, TOUCH, ROTATE, DELETE, WAIT].map(str::to_owned)).collect()
+    let single = [TOUCH, ROTATE, DELETE, WAIT].map(str::to_owned);
+    wide.chain(births).chain(updates).chain(single).collect()
 }
 
 /// A text column as the bytes that we read and write.
@@ -330,7 +388,11 @@ mod tests {
                 Kept::Load(0),
                 "SELECT id, user_id, data, created_at, expires_at, updated_at FROM `t` WHERE id IN (?)",
             ),
-            (Kept::Lock(0), "SELECT id FROM `t` WHERE id IN (?) FOR UPDATE SKIP LOCKED"),
+            (
+                Kept::Lock(0),
+                "SELECT id, user_id, data, created_at, expires_at, updated_at FROM `t` WHERE id IN (?) \
+                 FOR UPDATE SKIP LOCKED",
+            ),
             (Kept::Seen(1), "SELECT id FROM `t` WHERE id IN (?, ?, ?, ?, ?, ?, ?, ?)"),
             (Kept::Remove(0), "DELETE FROM `t` WHERE id IN (?)"),
             (Kept::Update(0), "UPDATE `t` SET data = ?, updated_at = ? WHERE id"),
@@ -339,7 +401,28 @@ mod tests {
                 "UPDATE `t` SET data = ?, updated_at = ?, expires_at = GREATEST(expires_at, ?), user_id = ? WHERE id",
             ),
             (Kept::Update(4), "UPDATE `t` SET data = ?, updated_at = ?, expires_at = ? WHERE id"),
-            (Kept::Insert, "INSERT"),
+            (Kept::Insert(0), "INSERT"),
+            (
+                Kept::Insert(1),
+                "INSERT INTO `t` (id, user_id, data, created_at, expires_at, updated_at) VALUES (?,",
+            ),
+            (
+                Kept::Change(Change::Data, 0),
+                "UPDATE `t` SET updated_at = ELT(FIELD(id, ?), ?), data = ELT(FIELD(id, ?), ?) WHERE id IN (?)",
+            ),
+            (
+                Kept::Change(Change::DataAndExpiry, 0),
+                "UPDATE `t` SET updated_at = ELT(FIELD(id, ?), ?), data = ELT(FIELD(id, ?), ?), \
+                 expires_at = ELT(FIELD(id, ?), ?) WHERE id IN (?)",
+            ),
+            (
+                Kept::Change(Change::Expiry, 0),
+                "UPDATE `t` SET updated_at = ELT(FIELD(id, ?), ?), expires_at = ELT(FIELD(id, ?), ?) WHERE id IN (?)",
+            ),
+            (
+                Kept::Change(Change::Rename, 1),
+                "UPDATE `t` SET user_id = ELT(FIELD(id, ?, ?, ?, ?, ?, ?, ?, ?), ?,",
+            ),
             (Kept::Wait, "SELECT id FROM `t` WHERE id = ? FOR UPDATE"),
             (Kept::Touch, "UPDATE `t` SET expires_at = ?, updated_at = ?"),
             (Kept::Rotate, "UPDATE `t` SET id = ?"),
@@ -349,5 +432,6 @@ mod tests {
         }
         assert!(!sql.kept.concat().contains('@') && !sql.stats.contains('@') && !sql.lock_user.contains('@'));
         assert_eq!([1, 2, 33, 512, 9_999].map(|ids| width(ids).1), [1, 8, 128, 512, 512]);
+        assert_eq!([1, 3, 4, 15, 16, 99].map(|rows| births(rows).1), [1, 1, 4, 4, 16, 16]);
     }
 }

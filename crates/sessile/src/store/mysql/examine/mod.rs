@@ -48,7 +48,7 @@ async fn of_table(store: &MySqlStore) -> Result<Vec<Finding>, StoreError> {
     let mut missing = Vec::new();
     for (right, statement) in [
         ("SELECT", Kept::Load(0)),
-        ("INSERT", Kept::Insert),
+        ("INSERT", Kept::Insert(0)),
         ("UPDATE", Kept::Update(0)),
         ("DELETE", Kept::Delete),
     ] {
