@@ -6,7 +6,8 @@
 //!
 //! Reads by id happen inline on a few read connections, all writes on one thread, in grouped
 //! transactions, the file in write-ahead logging. A process that holds the write lock (lback holds it
-//! while its view runs) makes writes wait, never reads.
+//! while its view runs) makes writes wait, never reads. The log is moved into the file by a thread of its
+//! own, about every 1,000 pages, so that no commit waits for that.
 //!
 //! Every statement is noted in the SQL log before it runs: `tracing` target `sessile::sql`, level TRACE,
 //! without values.
@@ -15,6 +16,7 @@
 //! live again.
 
 mod apply;
+mod checkpoint;
 mod examine;
 mod fault;
 mod options;

@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 use rusqlite::{Connection, OpenFlags};
 
 use super::SqliteStore;
+use super::checkpoint::Checkpoints;
 use super::fault::{Place, backend, unavailable};
 use super::reader::{ReadMode, Readers, off_the_worker};
 use super::sql::{self, Sql};
@@ -21,6 +22,9 @@ use crate::store::{Finding, StoreError};
 /// of 1 KiB; beyond those a read spends a quarter of its time fetching pages. Mapping the file instead was as
 /// fast for reads, dearer for changes where every connection did it, and turns a disk's error into a signal.
 const READ_CACHE_KIB: usize = 64 * 1024;
+
+/// The writer's page cache: what a full transaction changes has to fit, or it goes to the disk twice.
+const WRITE_CACHE_KIB: usize = 16 * 1024;
 
 /// SQLite's default for one connection.
 const LEAST_CACHE_KIB: usize = 2 * 1024;
@@ -145,7 +149,7 @@ impl SqliteOptions {
             let place = self.place(None)?;
             let prepared = Connection::open_in_memory().and_then(|it| prepared(it, &[]));
             let only = Arc::new(Mutex::new(prepared.map_err(|error| place.error("open", error))?));
-            self.assemble(place, vec![Arc::clone(&only)], Arc::clone(&only), only)
+            self.assemble(place, vec![Arc::clone(&only)], Arc::clone(&only), only, None)
         })
         .await
     }
@@ -212,7 +216,8 @@ impl SqliteOptions {
             );
             return Err(backend(&format!("{action}: {problem}"), problem));
         }
-        let writer = prepared(writer, &[self.pragma()]).map_err(failed)?;
+        let write_cache = format!("PRAGMA cache_size = -{WRITE_CACHE_KIB}");
+        let writer = prepared(writer, &[self.pragma(), &write_cache]).map_err(failed)?;
         let cache = (READ_CACHE_KIB / self.readers).max(LEAST_CACHE_KIB);
         let cache = format!("PRAGMA cache_size = -{cache}");
         let reader = || {
@@ -222,7 +227,10 @@ impl SqliteOptions {
         };
         let short = (0..self.readers).map(|_| reader()).collect::<Result<Vec<_>, _>>()?;
         let long = reader()?;
-        self.assemble(place, short, long, Arc::new(Mutex::new(writer)))
+        let checkpoints =
+            connect(&path, false).and_then(|it| prepared(it, &[self.pragma()])).map_err(failed)?;
+        let checkpoints = Checkpoints::start(checkpoints).map_err(no_thread)?;
+        self.assemble(place, short, long, Arc::new(Mutex::new(writer)), Some(checkpoints))
     }
 
     fn place(&self, file: Option<PathBuf>) -> Result<Arc<Place>, StoreError> {
@@ -242,13 +250,18 @@ impl SqliteOptions {
         short: Vec<Arc<Mutex<Connection>>>,
         long: Arc<Mutex<Connection>>,
         writer: Arc<Mutex<Connection>>,
+        checkpoints: Option<Checkpoints>,
     ) -> Result<SqliteStore, StoreError> {
         let sql = Arc::new(Sql::new(&self.table));
         let readers = Readers::new(short, long, self.read_mode, Arc::clone(&place));
-        let writer = Writer::start(writer, Arc::clone(&sql), Arc::clone(&place), self.queue)
-            .map_err(|error| unavailable(format!("its writer thread cannot start: {error}"), None))?;
+        let writer = Writer::start(writer, checkpoints, Arc::clone(&sql), Arc::clone(&place), self.queue)
+            .map_err(no_thread)?;
         Ok(SqliteStore::new(place, sql, readers, writer))
     }
+}
+
+fn no_thread(error: std::io::Error) -> StoreError {
+    unavailable(format!("its thread cannot start: {error}"), None)
 }
 
 /// What SQLite itself would only call "unable to open database file".

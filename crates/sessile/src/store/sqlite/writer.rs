@@ -20,6 +20,7 @@ use rusqlite::Connection;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use super::apply::{self, Applied};
+use super::checkpoint::{self, Checkpoints};
 use super::fault::{self, Place, unavailable};
 use super::reader::Shared;
 use super::sql::{self, Sql};
@@ -65,13 +66,17 @@ pub(super) struct Writer {
 impl Writer {
     pub(super) fn start(
         connection: Shared,
+        checkpoints: Option<Checkpoints>,
         sql: Arc<Sql>,
         place: Arc<Place>,
         queue: usize,
     ) -> io::Result<Writer> {
         let (jobs, queued) = mpsc::channel();
         let queue = u32::try_from(queue).unwrap_or(u32::MAX).min(u32::MAX >> 3);
-        let worker = Worker { connection, sql, place: Arc::clone(&place) };
+        if checkpoints.is_some() {
+            checkpoint::count(&connection.lock());
+        }
+        let worker = Worker { connection, checkpoints, sql, place: Arc::clone(&place) };
         let thread =
             thread::Builder::new().name("sessile-sqlite".to_owned()).spawn(move || worker.work(&queued))?;
         let room = Arc::new(Semaphore::new(queue as usize));
@@ -185,6 +190,8 @@ impl From<Refused> for StoreError {
 /// What lives on the thread.
 struct Worker {
     connection: Arc<Mutex<Connection>>,
+    /// Where there is a log: not in memory.
+    checkpoints: Option<Checkpoints>,
     sql: Arc<Sql>,
     place: Arc<Place>,
 }
@@ -213,6 +220,9 @@ impl Worker {
                     // The callers were told when their replies were dropped.
                     tracing::error!(store = fault::NAME, "the writer panicked, and goes on");
                     self.roll_back(&self.connection.lock());
+                }
+                if let Some(checkpoints) = &self.checkpoints {
+                    checkpoints.after_commit(&self.connection.lock());
                 }
             }
         }
