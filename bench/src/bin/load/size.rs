@@ -1,4 +1,4 @@
-//! What the number of rows does to a read, a user's list and a purge. [R16]
+//! What the number of rows does to a read, a user's list and a purge. (R16)
 
 use std::path::Path;
 use std::sync::Arc;
