@@ -338,3 +338,17 @@ async fn reads_off_the_worker_see_what_was_committed() {
         assert!(read.iter().all(|data| *data == StoredData::Text("{\"a\": 1}".into())), "{mode:?}");
     }
 }
+
+/// The log goes into the file beside the writer and begins anew: it does not grow with all that was ever written.
+#[tokio::test]
+async fn the_log_stays_bounded() {
+    let (database, store) =
+        Database::with_store(SqliteStore::options().synchronous(Synchronous::Normal)).await;
+    let large = format!("{{\"a\": \"{}\"}}", "x".repeat(60_000));
+    for number in 0..1_500 {
+        store.apply(Write::Insert(record(number, None, &large))).await.unwrap();
+        store.apply(Write::Delete(id(number))).await.unwrap();
+    }
+    let log = database.path.with_extension("db-wal").metadata().unwrap().len();
+    assert!(log < 48 << 20, "{log} bytes, of {} that were written", 1_500 * large.len());
+}
