@@ -1,5 +1,6 @@
 //! Everything that is not one request: creating, listing, changing and ending sessions from outside.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::changes::SignIn;
@@ -157,8 +158,8 @@ impl Sessions {
     ) -> Result<Option<SessionRecord>, EngineError> {
         let Some(base) = self.load(id).await? else { return Ok(None) };
         let before = base.record.clone();
-        match self.commit(Some(base), changes).await {
-            Ok(Committed::Updated(base)) => Ok(Some(base.record)),
+        match self.commit(Some(Arc::new(base)), changes).await {
+            Ok(Committed::Updated(base)) => Ok(Some(base.record.clone())),
             Ok(Committed::Named(_, record)) => Ok(Some(record)),
             Ok(Committed::Unchanged) => Ok(Some(before)),
             Ok(Committed::Ended) | Err(EngineError::Ended) => Ok(None),

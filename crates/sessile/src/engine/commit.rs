@@ -21,7 +21,7 @@ pub(crate) enum Committed {
     /// The session has this new name, and this row.
     Named(Credential, SessionRecord),
     /// The row was changed under the name it had.
-    Updated(Box<Base>),
+    Updated(Arc<Base>),
     /// The session ended and nothing took its place.
     Ended,
 }
@@ -33,14 +33,14 @@ impl Sessions {
     /// conflict 2 more for each further attempt.
     pub(crate) async fn commit(
         &self,
-        base: Option<Base>,
+        base: Option<Arc<Base>>,
         changes: &Changes,
     ) -> Result<Committed, EngineError> {
         match base {
             _ if changes.is_empty() => Ok(Committed::Unchanged),
-            Some(base) if changes.ends() => self.replace(base, changes).await,
+            Some(base) if changes.ends() => Box::pin(self.replace(base, changes)).await,
             Some(base) => self.merge(base, changes).await,
-            None => self.begin(changes).await,
+            None => Box::pin(self.begin(changes)).await,
         }
     }
 
@@ -71,7 +71,10 @@ impl Sessions {
     }
 
     /// Merges the changes onto the row, reloading it whenever somebody else was faster.
-    async fn merge(&self, mut base: Base, changes: &Changes) -> Result<Committed, EngineError> {
+    ///
+    /// Every request that changes something carries this future about: what is rare in it is boxed, so that it is
+    /// small.
+    async fn merge(&self, mut base: Arc<Base>, changes: &Changes) -> Result<Committed, EngineError> {
         let id = base.record.id();
         let mut turn = None;
         for _ in 0..self.policy().max_attempts {
@@ -80,11 +83,11 @@ impl Sessions {
             let new_id = credential.as_ref().map(Credential::id);
             let Some((write, data)) = plan::rewrite(&base, changes, new_id, self.policy(), now)? else {
                 if !base.is_cached {
-                    return self.renew(base).await;
+                    return Box::pin(self.renew(base)).await;
                 }
                 // Nothing to change in what the cache holds: but the row may need it.
-                let newest = self.load(id).await?.ok_or(EngineError::Ended)?;
-                return Box::pin(self.merge(newest, changes)).await;
+                let newest = Box::pin(self.load(id)).await?.ok_or(EngineError::Ended)?;
+                return Box::pin(self.merge(Arc::new(newest), changes)).await;
             };
             let written = written(&write, &base.record);
             let before = new_id.is_none().then_some(&base.record);
@@ -95,17 +98,17 @@ impl Sessions {
                         self.tell_sign_in(changes, credential.id());
                         Committed::Named(credential, written)
                     }
-                    None => Committed::Updated(Box::new(Base::with(written, data, self.policy()))),
+                    None => Committed::Updated(Arc::new(Base::with(written, data, self.policy()))),
                 });
             }
             self.tell(Event::Conflict { id });
             if turn.is_none() {
-                turn = Some(self.turn(id).await?);
+                turn = Some(Box::pin(self.turn(id)).await?);
             }
-            base = match self.load(id).await? {
-                Some(newest) => newest,
+            base = match Box::pin(self.load(id)).await? {
+                Some(newest) => Arc::new(newest),
                 // The credentials were right, whatever became of the anonymous session: a fresh one.
-                None if changes.signed_in().is_some() => return self.begin(changes).await,
+                None if changes.signed_in().is_some() => return Box::pin(self.begin(changes)).await,
                 None => return Err(EngineError::Ended),
             };
         }
@@ -114,7 +117,7 @@ impl Sessions {
 
     /// Moves the expiry forward before the response leaves, if that is due. It fails silently: the next request
     /// tries again.
-    pub(crate) async fn renew(&self, mut base: Base) -> Result<Committed, EngineError> {
+    pub(crate) async fn renew(&self, base: Arc<Base>) -> Result<Committed, EngineError> {
         let now = self.now();
         let meta = Meta::of(&base.data);
         let Some(expires_at) = self.policy().renewal(&base.record, &meta, now) else {
@@ -126,8 +129,8 @@ impl Sessions {
         match self.apply_known(write, Some(&base.record), &after).await {
             Ok(Outcome::Applied) => {
                 self.tell(Event::Renewed { id });
-                base.record = after;
-                Ok(Committed::Updated(Box::new(base)))
+                let renewed = Base { record: after, ..Arc::unwrap_or_clone(base) };
+                Ok(Committed::Updated(Arc::new(renewed)))
             }
             Ok(Outcome::Unmatched) => Ok(Committed::Unchanged),
             Err(error) => {

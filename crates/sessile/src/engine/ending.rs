@@ -1,5 +1,7 @@
 //! Endings: a session that is to end, ends, whatever name it has got meanwhile.
 
+use std::sync::Arc;
+
 use super::changes::Changes;
 use super::commit::Committed;
 use super::credential::Credential;
@@ -72,7 +74,7 @@ impl Sessions {
     /// in the background: whoever wanted to leave, and saw the error, may have gone. [R04]
     ///
     /// Cost: 1 statement; after a conflict 2 more for each further attempt.
-    pub(super) async fn replace(&self, base: Base, changes: &Changes) -> Result<Committed, EngineError> {
+    pub(super) async fn replace(&self, base: Arc<Base>, changes: &Changes) -> Result<Committed, EngineError> {
         let (id, user) = (base.record.id(), base.user.clone());
         let replaced = self.replaced(base, changes).await;
         if matches!(&replaced, Err(EngineError::Store(error)) if error.is_transient()) {
@@ -95,7 +97,7 @@ impl Sessions {
         });
     }
 
-    async fn replaced(&self, base: Base, changes: &Changes) -> Result<Committed, EngineError> {
+    async fn replaced(&self, base: Arc<Base>, changes: &Changes) -> Result<Committed, EngineError> {
         let (id, user) = (base.record.id(), base.user.clone());
         let fresh = plan::fresh(changes, self.policy(), self.now())?;
         let mut turn = None;
@@ -115,7 +117,7 @@ impl Sessions {
                 if turn.is_none() {
                     turn = Some(self.turn(id).await?);
                 }
-                newest = self.load(id).await?;
+                newest = self.load(id).await?.map(Arc::new);
             }
         }
         // Nothing follows it, or it went under another name, or others are too fast: an ending waits for

@@ -23,7 +23,7 @@ mod turns;
 mod watch;
 
 use std::future::{Future, poll_fn};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
@@ -234,14 +234,14 @@ impl SessionsBuilder {
 /// What a request's credentials come to.
 enum Found {
     None,
-    One(Box<(Credential, Base)>),
+    One(Credential, Arc<Base>),
     /// Nobody knows which one is meant.
     Several,
 }
 
 impl Found {
-    fn of(one: Option<(Credential, Base)>) -> Found {
-        one.map_or(Found::None, |one| Found::One(Box::new(one)))
+    fn of(credential: &Credential, base: Option<Base>) -> Found {
+        base.map_or(Found::None, |base| Found::One(credential.clone(), Arc::new(base)))
     }
 }
 
@@ -294,32 +294,33 @@ impl Sessions {
         &self,
         named: &[Credential],
         old: &[Credential],
-    ) -> Result<Option<(Credential, Base)>, EngineError> {
+    ) -> Result<Option<(Credential, Arc<Base>)>, EngineError> {
         match self.find_among(named).await? {
             Found::None => {}
-            Found::One(found) => return Ok(Some(*found)),
+            Found::One(credential, base) => return Ok(Some((credential, base))),
             Found::Several => return Ok(None),
         }
         Ok(match self.find_among(old).await? {
-            Found::One(found) => Some(*found),
+            Found::One(credential, base) => Some((credential, base)),
             Found::None | Found::Several => None,
         })
     }
 
     async fn find_among(&self, named: &[Credential]) -> Result<Found, EngineError> {
-        let mut found: Option<(Credential, Base)> = None;
+        let mut found = Found::None;
         let loaded = match named {
             [] => return Ok(Found::None),
             [one] => {
-                if let Some(base) = self.kept(one.id()) {
-                    return Ok(Found::of(Some((one.clone(), base))));
+                let id = one.id();
+                if let Some(base) = self.kept(id) {
+                    return Ok(Found::of(one, Some(base)));
                 }
-                let loaded = self.load_and_keep(one.id()).await;
+                let loaded = self.load_and_keep(id).await;
                 if matches!(loaded, Ok(None)) {
                     self.tell(Event::Rejected { reason: Rejection::Unknown });
                 }
-                let found = self.judge(loaded)?;
-                return Ok(Found::of(found.map(|base| (one.clone(), self.note_cached(base)))));
+                let base = self.judge(loaded)?.map(|base| self.note_cached(base));
+                return Ok(Found::of(one, base));
             }
             _ => {
                 let ids: Vec<SessionId> = named.iter().map(Credential::id).collect();
@@ -329,7 +330,7 @@ impl Sessions {
         let unknown = loaded.iter().all(|loaded| matches!(loaded, Ok(None)));
         for (credential, loaded) in named.iter().zip(loaded) {
             let Some(base) = self.judge(loaded)? else { continue };
-            if found.replace((credential.clone(), base)).is_some() {
+            if let Found::One(..) = std::mem::replace(&mut found, Found::of(credential, Some(base))) {
                 self.tell(Event::Rejected { reason: Rejection::Ambiguous });
                 return Ok(Found::Several);
             }
@@ -337,7 +338,7 @@ impl Sessions {
         if unknown {
             self.tell(Event::Rejected { reason: Rejection::Unknown });
         }
-        Ok(Found::of(found))
+        Ok(found)
     }
 
     /// The live session with this id, if the cache has it. What it holds for dead is asked for anew: others
@@ -394,46 +395,62 @@ impl Sessions {
     }
 
     /// One write to the store, in time, together with those of others.
-    async fn apply(&self, write: Write) -> Result<Outcome, StoreError> {
+    fn apply(&self, write: Write) -> impl Future<Output = Result<Outcome, StoreError>> + Send {
         // Before the answer leaves, whatever it is.
-        let _forgetting = self.inner.cache.as_deref().map(|cache| cache.forgetting(write.ids()));
-        self.ask_apply(write).await
+        let forgetting = self.inner.cache.as_deref().map(|cache| cache.forgetting(write.ids()));
+        let asking = self.ask_apply(write);
+        async move {
+            let outcome = asking.await;
+            drop(forgetting);
+            outcome
+        }
     }
 
     /// The same for a write that leaves the row `after`: where there is a cache, it is kept. `before`: the row
     /// that the write was planned on, unless it makes one.
-    async fn apply_known(
+    fn apply_known(
         &self,
         write: Write,
         before: Option<&SessionRecord>,
         after: &SessionRecord,
-    ) -> Result<Outcome, StoreError> {
-        let Some(cache) = &self.inner.cache else { return self.ask_apply(write).await };
-        let _forgetting = cache.forgetting(write.ids().filter(|id| *id != after.id()));
-        let writing = cache.writing(after.clone(), before);
-        let outcome = self.ask_apply(write).await;
-        if matches!(outcome, Ok(Outcome::Applied)) {
-            writing.applied();
+    ) -> impl Future<Output = Result<Outcome, StoreError>> + Send + use<'_> {
+        let keeping = self.inner.cache.as_ref().map(|cache| {
+            let id = after.id();
+            let forgetting = cache.forgetting(write.ids().filter(move |other| *other != id));
+            (forgetting, cache.writing(after.clone(), before))
+        });
+        let asking = self.ask_apply(write);
+        async move {
+            let outcome = asking.await;
+            if let (Some((_, writing)), Ok(Outcome::Applied)) = (keeping, &outcome) {
+                writing.applied();
+            }
+            outcome
         }
-        outcome
     }
 
-    async fn ask_apply(&self, write: Write) -> Result<Outcome, StoreError> {
+    /// Hands the write over before the first wait, so that the futures of those who call this need not carry it.
+    fn ask_apply(&self, write: Write) -> impl Future<Output = Result<Outcome, StoreError>> + Send + use<'_> {
         let write = write.judged_by(&self.inner.clock);
-        let mut unsure = Unsure { watchers: &self.inner.watchers, ids: [write.id()], is_unsure: true };
-        let outcome = self.send_write(write).await;
-        unsure.is_unsure = outcome.is_err();
-        outcome
+        let unsure = Unsure { watchers: &self.inner.watchers, ids: [write.id()], is_unsure: true };
+        let answer = self.send_write(write);
+        async move {
+            let mut unsure = unsure;
+            let outcome = self.in_time(answer).await.flatten();
+            unsure.is_unsure = outcome.is_err();
+            outcome
+        }
     }
 
-    async fn send_write(&self, write: Write) -> Result<Outcome, StoreError> {
-        match &self.inner.writes {
-            Some(group) => match self.in_time(group.ask(write)).await? {
-                Ok(outcome) => outcome,
-                Err(unanswered) => Err(unanswered.of_write(self.store().name())),
-            },
-            None => self.in_time(self.store().apply(write)).await?,
-        }
+    fn send_write(
+        &self,
+        write: Write,
+    ) -> Pin<Box<dyn Future<Output = Result<Outcome, StoreError>> + Send + '_>> {
+        let Some(group) = &self.inner.writes else { return self.store().apply(write) };
+        let store = self.store().name();
+        Box::pin(async move {
+            group.ask(write).await.unwrap_or_else(|unanswered| Err(unanswered.of_write(store)))
+        })
     }
 
     /// What a loaded row means: nothing when it is dead or cannot be read.

@@ -194,6 +194,22 @@ impl Entry {
     }
 }
 
+/// Which keys were there, roughly: most are told from all others without a look at those.
+#[derive(Default)]
+struct Seen(u64);
+
+impl Seen {
+    /// Whether the key may have been there before; it is from here on.
+    fn perhaps(&mut self, key: &[u8]) -> bool {
+        let end = |byte: Option<&u8>| usize::from(byte.copied().unwrap_or_default());
+        let sort = key.len() ^ end(key.first()) << 1 ^ end(key.last()) << 2;
+        let sort = 1 << (sort % 64);
+        let perhaps = self.0 & sort != 0;
+        self.0 |= sort;
+        perhaps
+    }
+}
+
 impl Entries {
     fn position(&self, source: &str, key: &[u8]) -> Option<usize> {
         let is = |position: usize| self.list[position].is(source, key);
@@ -240,10 +256,12 @@ impl SessionData {
             return Ok(Self::default());
         }
         let mut entries = Entries { list: Vec::with_capacity(index::LINEAR), index: None };
+        let mut seen = Seen::default();
         let kind = json::members(&text, |member: Member| {
             let key = KeyLiteral::new(&text[member.key.clone()], member.escaped).bytes();
             let value = Piece::Span(member.value);
-            match entries.position(&text, &key) {
+            let before = if seen.perhaps(&key) { entries.position(&text, &key) } else { None };
+            match before {
                 Some(position) => entries.list[position].value = value,
                 None => {
                     let entry = Entry { key: Piece::Span(member.key), escaped: member.escaped, value };

@@ -65,7 +65,7 @@ impl Shared {
             matches!(state.answer, Answer::Keep)
                 && matches!(self.sessions.renew_later(base, tells_expiry), Renewal::AtOnce)
         };
-        state.base.as_ref().is_some_and(waits)
+        state.base.as_deref().is_some_and(waits)
     }
 
     pub(super) async fn commit(&self) -> Result<(), SessionError> {
@@ -102,8 +102,8 @@ impl Shared {
         self.carry_out(base, changes.endings()).await
     }
 
-    async fn carry_out(&self, base: Option<Base>, changes: Changes) -> Result<(), SessionError> {
-        let committed = match self.end_old(&base, &changes).await {
+    async fn carry_out(&self, base: Option<Arc<Base>>, changes: Changes) -> Result<(), SessionError> {
+        let committed = match self.end_old(base.as_deref(), &changes).await {
             Ok(()) => self.sessions.commit(base, &changes).await,
             Err(error) => Err(error),
         };
@@ -126,9 +126,9 @@ impl Shared {
 
     /// A logout also ends the session of an old cookie that came along: otherwise the next request, without
     /// our cookie, would be signed in by it. Cost: 1 statement for each, 0 without any.
-    async fn end_old(&self, base: &Option<Base>, changes: &Changes) -> Result<(), EngineError> {
+    async fn end_old(&self, base: Option<&Base>, changes: &Changes) -> Result<(), EngineError> {
         if changes.ends() {
-            let loaded = base.as_ref().map(|base| base.record.id());
+            let loaded = base.map(|base| base.record.id());
             for old in self.old.iter().map(Credential::id).filter(|&old| Some(old) != loaded) {
                 self.sessions.end_too(old).await?;
             }

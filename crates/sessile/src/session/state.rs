@@ -1,6 +1,7 @@
 //! What one request knows of its session, and what it did to it.
 
 use std::mem;
+use std::sync::Arc;
 
 use crate::engine::{Base, Changes, Committed, Credential, Meta, Policy};
 use crate::record::{SessionData, UserId};
@@ -25,7 +26,7 @@ pub(crate) struct State {
     /// The name under which the browser knows the session.
     pub(crate) credential: Option<Credential>,
     /// What was loaded, or last committed.
-    pub(crate) base: Option<Base>,
+    pub(crate) base: Option<Arc<Base>>,
     /// The data as the handler sees it.
     pub(crate) data: SessionData,
     /// The user as the handler sees it.
@@ -42,7 +43,7 @@ pub(crate) struct State {
 
 impl State {
     /// Takes in what was found in the store.
-    pub(crate) fn load(&mut self, found: Option<(Credential, Base)>) {
+    pub(crate) fn load(&mut self, found: Option<(Credential, Arc<Base>)>) {
         self.consulted = true;
         if let Some((credential, base)) = found {
             self.credential = Some(credential);
@@ -58,7 +59,7 @@ impl State {
     }
 
     /// Hands the changes over to a commit. What is done from here on is recorded anew.
-    pub(crate) fn begin_commit(&mut self) -> (Option<Base>, Changes) {
+    pub(crate) fn begin_commit(&mut self) -> (Option<Arc<Base>>, Changes) {
         self.committing = true;
         if matches!(self.credential, Some(Credential::Old(_)))
             && !self.changes.is_empty()
@@ -85,10 +86,10 @@ impl State {
             Committed::Named(credential, record) => {
                 self.answer = Answer::Set(credential.clone());
                 self.credential = Some(credential);
-                self.rest_on(Base::of(record, policy));
+                self.rest_on(Arc::new(Base::of(record, policy)));
             }
             Committed::Updated(base) => {
-                let (before, base) = (self.base.take(), *base);
+                let before = self.base.take();
                 self.answer = match (mem::take(&mut self.answer), &self.credential, before) {
                     (answer @ (Answer::Keep | Answer::Renew(_)), Some(credential), Some(before)) => {
                         follow(credential, &before, &base).unwrap_or(answer)
@@ -106,7 +107,7 @@ impl State {
         }
     }
 
-    fn rest_on(&mut self, base: Base) {
+    fn rest_on(&mut self, base: Arc<Base>) {
         self.view(base.data.clone(), base.user.clone());
         self.base = Some(base);
     }

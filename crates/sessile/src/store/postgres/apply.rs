@@ -7,6 +7,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -31,15 +32,26 @@ const ATTEMPTS: usize = 8;
 /// How long a grouped write waits for a lock: about the time of somebody else's commit.
 const GROUP_WAIT: Duration = Duration::from_millis(100);
 
+/// Batches under way: while one waits for the disk at its commit, the other is made.
+pub(super) const BATCHES: usize = 2;
+
 /// Rows that others hold locked, waited for at the same time.
 const PATIENT: usize = 4;
 
 pub(super) type Made = Result<Outcome, Fault>;
+
 /// Where writes are made.
 pub(super) struct Writer {
-    grouped: Link,
+    grouped: [Grouped; BATCHES],
     patience: Patience,
     place: Arc<Place>,
+}
+
+/// A connection for batches.
+struct Grouped {
+    link: Link,
+    /// Batches on it.
+    busy: AtomicUsize,
 }
 
 /// Connections for what may have to wait for a lock.
@@ -56,7 +68,10 @@ impl Writer {
         let wait = dialler.place.lock_wait;
         let links = std::array::from_fn(|_| Link::start(dialler, Duty::Patience(wait)));
         Writer {
-            grouped: Link::start(dialler, Duty::Writes(GROUP_WAIT.min(wait))),
+            grouped: std::array::from_fn(|_| Grouped {
+                link: Link::start(dialler, Duty::Writes(GROUP_WAIT.min(wait))),
+                busy: AtomicUsize::new(0),
+            }),
             patience: Patience {
                 links,
                 free: Mutex::new((0..PATIENT).rev().collect()),
@@ -69,14 +84,27 @@ impl Writer {
 
     /// Waits until there is a connection.
     pub(super) async fn connected(&self) -> Result<(), Fault> {
-        self.grouped.session().await.map(drop)
+        for grouped in &self.grouped {
+            grouped.link.session().await?;
+        }
+        Ok(())
+    }
+
+    /// A connection on which the fewest batches are; among equals the first, which is the warmest.
+    fn grouped(&self) -> Busy<'_> {
+        let busy = |grouped: &&Grouped| grouped.busy.load(Ordering::Relaxed);
+        let grouped = self.grouped.iter().min_by_key(busy).unwrap_or(&self.grouped[0]);
+        grouped.busy.fetch_add(1, Ordering::Relaxed);
+        Busy(grouped)
     }
 
     async fn made(self: &Arc<Writer>, writes: &[Write]) -> Vec<Answer> {
+        let grouped = self.grouped();
+        let link = grouped.link();
         let mut made: Vec<Option<Made>> = writes.iter().map(foregone).collect();
         let open: Vec<usize> = (0..writes.len()).filter(|&at| made[at].is_none()).collect();
         let mut waiting = HashMap::new();
-        match self.together(writes, &open).await {
+        match self.together(link, writes, &open).await {
             Ok(applied) => {
                 for at in open {
                     let done = applied.contains(&at);
@@ -89,7 +117,7 @@ impl Writer {
                 }
             }
             Err(fault) => {
-                let chains = self.apart(writes, &open, fault, &mut made).await;
+                let chains = self.apart(link, writes, &open, fault, &mut made).await;
                 waiting = self.wait_for(writes, chains);
             }
         }
@@ -104,12 +132,12 @@ impl Writer {
     }
 
     /// All of them or none; the places of those that were applied.
-    async fn together(&self, writes: &[Write], open: &[usize]) -> Result<HashSet<usize>, Fault> {
+    async fn together(&self, link: &Link, writes: &[Write], open: &[usize]) -> Result<HashSet<usize>, Fault> {
         let calls = calls(writes, open);
         if calls.is_empty() {
             return Ok(HashSet::new());
         }
-        let session = self.grouped.session().await?;
+        let session = link.session().await?;
         let values: Vec<Vec<Value<'_>>> = calls.iter().map(|call| call.values(writes)).collect();
         let rows = match (&calls[..], &values[..]) {
             ([call], [values]) => vec![session.run(call.kind, &parameters(values)).await?],
@@ -126,6 +154,7 @@ impl Writer {
     /// lock, each with the later ones that have to come after it.
     async fn apart(
         &self,
+        link: &Link,
         writes: &[Write],
         open: &[usize],
         fault: Fault,
@@ -133,7 +162,7 @@ impl Writer {
     ) -> Vec<Vec<usize>> {
         let mut chains = Chains::default();
         if let [only] = open {
-            return self.settle(writes, *only, Err(fault), made, chains).await.into_chains();
+            return self.settle(link, writes, *only, Err(fault), made, chains).await.into_chains();
         }
         for wave in waves(open.iter().map(|&at| (at, &writes[at]))) {
             let (after, free): (Vec<usize>, Vec<usize>) =
@@ -141,16 +170,16 @@ impl Writer {
             for at in after {
                 chains.add(at, &writes[at]);
             }
-            for (at, answer) in free.iter().zip(self.each(writes, &free).await) {
-                chains = self.settle(writes, *at, answer, made, chains).await;
+            for (at, answer) in free.iter().zip(self.each(link, writes, &free).await) {
+                chains = self.settle(link, writes, *at, answer, made, chains).await;
             }
         }
         chains.into_chains()
     }
 
     /// Writes of different rows, each in a transaction of its own.
-    async fn each(&self, writes: &[Write], places: &[usize]) -> Vec<Made> {
-        let session = match self.grouped.session().await {
+    async fn each(&self, link: &Link, writes: &[Write], places: &[usize]) -> Vec<Made> {
+        let session = match link.session().await {
             Ok(session) => session,
             Err(fault) => return places.iter().map(|_| Err(fault.clone())).collect(),
         };
@@ -168,6 +197,7 @@ impl Writer {
     /// What the answer to a write that is alone means, after as many attempts as it takes.
     async fn settle(
         &self,
+        link: &Link,
         writes: &[Write],
         at: usize,
         answer: Made,
@@ -175,9 +205,7 @@ impl Writer {
         mut chains: Chains,
     ) -> Chains {
         let answer = match answer {
-            Err(fault) if fault.is_collision() || fault.is_stale() => {
-                again(|| alone(&self.grouped, writes, at)).await
-            }
+            Err(fault) if fault.is_collision() || fault.is_stale() => again(|| alone(link, writes, at)).await,
             answer => answer,
         };
         match answer {
@@ -235,6 +263,21 @@ impl Writer {
 
     fn told(&self, made: Made) -> Applied {
         made.map_err(|fault| self.place.error("apply a write", fault))
+    }
+}
+
+/// A connection for batches, while one is on it.
+struct Busy<'a>(&'a Grouped);
+
+impl Busy<'_> {
+    fn link(&self) -> &Link {
+        &self.0.link
+    }
+}
+
+impl Drop for Busy<'_> {
+    fn drop(&mut self) {
+        self.0.busy.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -12,7 +12,7 @@
 //! write, COMMIT, in 1 round trip), so that a session which expires during the wait is dead; grouped writes
 //! wait for a lock 100 ms at most.
 //!
-//! There is no pool. Requests share a few connections and pipeline on them: two for loads, one for
+//! There is no pool. Requests share a few connections and pipeline on them: two for loads, two for
 //! grouped writes, one for listings, counts and purges, and up to four, made when first needed, where
 //! writes wait for rows that others have locked. Each comes back by itself when it breaks. A read that
 //! was cut off is made once more on another connection; a write is not, for nobody knows whether it was
@@ -127,8 +127,7 @@ impl PostgresStore {
             writer.connected().await
         };
         connected.await.map_err(|fault| place.error(&format!("connect to {}", place.server), fault))?;
-        // One batch at a time: the next ones grow while it is on its way.
-        let group = Group::new(Writes(Arc::clone(&writer)), Bounds::new(1, place.timeout));
+        let group = Group::new(Writes(Arc::clone(&writer)), Bounds::new(apply::BATCHES, place.timeout));
         let (turn, chunks) = (AtomicUsize::new(0), Chunks::new());
         Ok(PostgresStore(Arc::new(Inner {
             dialler,
