@@ -1,4 +1,4 @@
-//! The data every subject stores: about 1 KiB of JSON.
+//! The data every subject stores, those of the workspace `peers` too: about 1 KiB of JSON.
 
 use serde_json::{Map, Value, json};
 

@@ -49,6 +49,12 @@ impl Stage {
         Stage { router, cookies, next: Cell::new(0), runtime, _folder: tempfile::tempdir().unwrap() }
     }
 
+    /// The same sessions behind another router over the same store, made within the runtime.
+    pub fn behind(self, make: impl AsyncFnOnce() -> Router) -> Stage {
+        let router = self.runtime.block_on(make());
+        Stage { router, ..self }
+    }
+
     /// [`alone`](Self::alone) needs it.
     pub fn enter(&self) -> EnterGuard<'_> {
         self.runtime.enter()

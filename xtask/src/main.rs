@@ -28,9 +28,9 @@ tasks:
   test [-- ARGS]  set up what the tests need, then run all of them; ARGS go to `cargo test`
   bench [-- [PARTS] [DATABASES] [OPTIONS]]
                   measure, and print the tables of docs/benchmarks.md; --write keeps them there, and the
-                  charts in docs/images; PARTS: process, web, lone, purge, size, memory, or `report` for
-                  a report of what was measured before; DATABASES: memory, sqlite, postgres, mariadb, redis;
-                  OPTIONS: --rounds N (5), --seconds S for each cell (1), --only NAME
+                  charts in docs/images; PARTS: process, web, lone, purge, size, memory, staleness, feed, or
+                  `report` for a report of what was measured before; DATABASES: memory, sqlite, postgres,
+                  mariadb, redis; OPTIONS: as `bench -- help` lists them
   conformance [--write]
                   run the conformance suite on every store, each on a server of its own, and print the table;
                   --write keeps it in docs/stores.md
@@ -48,6 +48,10 @@ fn main() -> ExitCode {
         ["test"] => test::run(&[]),
         ["test", "--", rest @ ..] => test::run(rest),
         ["bench"] => bench::run(&[]),
+        ["bench", "--", "help" | "--help" | "-h"] => {
+            println!("{}", bench::USAGE);
+            Ok(ExitCode::SUCCESS)
+        }
         ["bench", "--", rest @ ..] => bench::run(rest),
         ["conformance"] => conformance::run(false),
         ["conformance", "--write"] => conformance::run(true),

@@ -27,8 +27,7 @@ pub(crate) fn run() -> Result<Ready, Problem> {
     let target = target_folder()?;
     let places = Places::from_environment();
     let (browser, python) = programs(&places)?;
-    let requirements = workspace_root().join("tests/interop/requirements.txt");
-    let python = python::environment(&python, &requirements, &target.join("test-env"))?;
+    let python = environment(&python, &target)?;
     let tower_sessions = peers::tower_sessions(&target)?;
     println!("chromium      {} ({})", browser.chromium.display(), browser.version);
     println!("chromedriver  {}", browser.chromedriver.display());
@@ -40,6 +39,27 @@ pub(crate) fn run() -> Result<Ready, Problem> {
         tower_sessions,
         servers: places.kinds,
     })
+}
+
+/// Finds or makes only the Python that the interop tests run against.
+pub(crate) fn python() -> Result<PathBuf, Problem> {
+    let target = target_folder()?;
+    let places = Places::from_environment();
+    let mut found = python::find(&places);
+    if !found.packages().is_empty() {
+        apt::install(found.packages(), &places)?;
+        found = python::find(&places);
+    }
+    match found {
+        Python::Usable(python) => environment(&python, &target),
+        _ => Err(Problem::new("python3, 3.10 or newer, with venv and ensurepip, must be on PATH.")),
+    }
+}
+
+/// The virtual environment of the interop tests.
+fn environment(python: &Path, target: &Path) -> Result<PathBuf, Problem> {
+    let requirements = workspace_root().join("tests/interop/requirements.txt");
+    python::environment(python, &requirements, &target.join("test-env"))
 }
 
 /// Looks twice at most: before and after one installation of everything that was missing.

@@ -7,7 +7,7 @@
 
 use std::alloc::System;
 
-use axum::Router;
+use clap::Parser;
 use sessile::Sessions;
 use sessile::engine::CacheOptions;
 use sessile::store::{MemoryStore, PostgresStore, SessionStore};
@@ -18,43 +18,60 @@ use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
-const SESSIONS: usize = 100_000;
+/// Sessions whose reading comes before what is measured: the buffers of connections and tasks are there then.
+const FIRST_SHARE: usize = 10;
+
+/// What a session of 1 KiB takes in memory.
+#[derive(Parser)]
+#[command(name = "memory")]
+struct Plan {
+    /// How many there are
+    #[arg(long, default_value_t = 100_000)]
+    sessions: usize,
+}
 
 fn main() {
-    kept_by_the_cache();
-    in_the_memory_store();
+    let Plan { sessions } = Plan::parse();
+    kept_by_the_cache(sessions);
+    in_the_memory_store(sessions);
 }
 
-fn kept_by_the_cache() {
+fn kept_by_the_cache(sessions: usize) {
     let server = Postgres::start().unwrap();
     let url = server.url();
+    // A service with a cache would keep what it writes: there would be nothing left to read into it.
+    let stage = Stage::over(async || subject::sessile(Sessions::new(ready(&url).await)), sessions);
     let mut kept = None;
-    let make = async || -> Router {
-        let store = PostgresStore::connect(&url).await.unwrap();
-        store.init().await.unwrap();
+    let make = async || {
+        let store = ready(&url).await;
         store.init_feed().await.unwrap();
-        let options = CacheOptions::default().max_sessions(2 * SESSIONS as u64).max_bytes(1 << 30);
-        let sessions = Sessions::builder(store).cache(options).await.unwrap().build();
-        kept = Some(sessions.clone());
-        subject::sessile(sessions)
+        let options = CacheOptions::default().max_sessions(2 * sessions as u64).max_bytes(1 << 30);
+        let cached = Sessions::builder(store).cache(options).await.unwrap().build();
+        kept = Some(cached.clone());
+        subject::sessile(cached)
     };
-    let stage = Stage::over(make, SESSIONS);
-    let kept = kept.unwrap();
-    // The buffers of connections and tasks are there, and the rows are not.
-    read_all(&stage, 10_000);
-    let before = kept.cache_stats().unwrap().sessions;
-    let [resident, counted] = growth(|| read_all(&stage, SESSIONS));
-    let sessions = kept.cache_stats().unwrap().sessions - before;
-    print("kept by the cache", usize::try_from(sessions).unwrap(), resident, counted);
+    let stage = stage.behind(make);
+    let kept = || kept.as_ref().unwrap().cache_stats().unwrap().sessions;
+    let first = sessions / FIRST_SHARE;
+    read_all(&stage, first);
+    let before = kept();
+    let [resident, counted] = growth(|| read_all(&stage, sessions - first));
+    print("kept by the cache", usize::try_from(kept() - before).unwrap(), resident, counted);
 }
 
-fn in_the_memory_store() {
+async fn ready(url: &str) -> PostgresStore {
+    let store = PostgresStore::connect(url).await.unwrap();
+    store.init().await.unwrap();
+    store
+}
+
+fn in_the_memory_store(sessions: usize) {
     let mut stage = None;
     let [resident, counted] = growth(|| {
-        stage = Some(Stage::over(async || subject::sessile(Sessions::new(MemoryStore::new())), SESSIONS));
+        stage = Some(Stage::over(async || subject::sessile(Sessions::new(MemoryStore::new())), sessions));
     });
     let cookies = stage.map_or(0, |stage| stage.cookie_bytes());
-    print("in the memory store", SESSIONS, resident, counted - cookies as f64);
+    print("in the memory store", sessions, resident, counted - cookies as f64);
 }
 
 fn read_all(stage: &Stage, sessions: usize) {

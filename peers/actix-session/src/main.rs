@@ -15,8 +15,8 @@ use actix_web::error::ErrorUnauthorized;
 use actix_web::{App, HttpServer, web};
 use serde::Deserialize;
 
-#[path = "../../tower-sessions/src/document.rs"]
-mod document;
+#[path = "../../../bench/src/sample.rs"]
+mod sample;
 
 const USAGE: &str = "usage: peer-actix-session redis URL";
 
@@ -46,7 +46,7 @@ async fn write(session: Session) -> Answer<String> {
 }
 
 async fn create(session: Session, number: web::Query<Number>) -> Answer<&'static str> {
-    for (key, value) in document::document(number.i) {
+    for (key, value) in sample::data(number.i) {
         session.insert(key, value)?;
     }
     Ok("ok")
@@ -54,7 +54,7 @@ async fn create(session: Session, number: web::Query<Number>) -> Answer<&'static
 
 async fn login(session: Session, number: web::Query<Number>) -> Answer<&'static str> {
     if session.get::<i64>("n")?.is_none() {
-        for (key, value) in document::document(number.i) {
+        for (key, value) in sample::data(number.i) {
             session.insert(key, value)?;
         }
     } else {

@@ -17,8 +17,8 @@ use serde::Deserialize;
 use sqlx::postgres::PgPoolOptions;
 use tokio::io::AsyncReadExt as _;
 
-#[path = "../../tower-sessions/src/document.rs"]
-mod document;
+#[path = "../../../bench/src/sample.rs"]
+mod sample;
 
 const USAGE: &str = "\
 usage: peer-axum-session KIND URL
@@ -87,7 +87,7 @@ async fn write<Pool: Kept>(session: Session<Pool>) -> Result<String, StatusCode>
 }
 
 async fn create<Pool: Kept>(session: Session<Pool>, Query(number): Query<Number>) -> &'static str {
-    for (key, value) in document::document(number.i) {
+    for (key, value) in sample::data(number.i) {
         session.set(&key, value);
     }
     "ok"
@@ -95,7 +95,7 @@ async fn create<Pool: Kept>(session: Session<Pool>, Query(number): Query<Number>
 
 async fn login<Pool: Kept>(session: Session<Pool>, Query(number): Query<Number>) -> &'static str {
     if session.get::<i64>("n").is_none() {
-        for (key, value) in document::document(number.i) {
+        for (key, value) in sample::data(number.i) {
             session.set(&key, value);
         }
     } else {

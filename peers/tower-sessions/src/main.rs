@@ -6,8 +6,9 @@
 mod account;
 #[cfg(feature = "caches")]
 mod caches;
-mod document;
 mod measured;
+#[path = "../../../bench/src/sample.rs"]
+mod sample;
 mod shop;
 
 use std::error::Error;

@@ -9,7 +9,7 @@ use tower_sessions::Session;
 use tower_sessions::session::Error;
 use tower_sessions::session_store::ExpiredDeletion;
 
-use crate::document::document;
+use crate::sample;
 
 type Answer<T> = Result<T, (StatusCode, String)>;
 
@@ -57,7 +57,7 @@ fn nobody() -> (StatusCode, String) {
 }
 
 async fn create(session: Session, Query(number): Query<Number>) -> Answer<&'static str> {
-    for (key, value) in document(number.i) {
+    for (key, value) in sample::data(number.i) {
         session.insert_value(&key, value).await.map_err(failed)?;
     }
     Ok("ok")

@@ -6,6 +6,7 @@
 mod aims;
 mod chart;
 mod machine;
+mod part;
 mod process;
 mod samples;
 mod tables;
@@ -16,6 +17,7 @@ use std::process::{Command, ExitCode, Stdio};
 
 use aims::DATABASES;
 use chart::{Bar, Chart, Panel};
+use part::{PARTS, Part};
 use samples::Samples;
 
 use crate::document::{self, Marks};
@@ -24,58 +26,78 @@ use crate::setup;
 use crate::step::command_line;
 
 pub(crate) const USAGE: &str = "\
-PARTS: process, web, lone, purge, size, memory; all of them by default; none with `report`
+PARTS: process, web, lone, purge, size, memory, staleness, feed; all of them by default; none with `report`
 DATABASES: memory, sqlite, postgres, mariadb, redis; all of them by default
-OPTIONS: --rounds N (5), --seconds S for each cell (1), --only NAME, --write";
-
-const PARTS: [&str; 6] = ["process", "web", "lone", "purge", "size", "memory"];
+OPTIONS: --write
+         --rounds N (5): web, lone, feed
+         --seconds S of each cell: web, lone, purge, feed (1), size (4)
+         --only NAME, subjects whose name holds it: web, lone
+         --live N (100000), --expired N (1000000): purge
+         --rows N of the large table (10000000): size
+         --sessions N (100000): memory
+         --endings N (20000): staleness";
 
 /// What is asked for.
-#[derive(Debug, PartialEq)]
+#[derive(Debug, Default, PartialEq)]
 struct Wish<'a> {
-    parts: Vec<&'a str>,
+    parts: Vec<&'static Part>,
     databases: Vec<&'a str>,
-    /// Go to the program as they are.
-    options: Vec<&'a str>,
+    /// Each with its value.
+    options: Vec<[&'a str; 2]>,
     write: bool,
 }
 
 impl<'a> Wish<'a> {
     fn of(words: &[&'a str]) -> Result<Self, Problem> {
-        let mut wish = Self { parts: Vec::new(), databases: Vec::new(), options: Vec::new(), write: false };
+        let mut wish = Self::default();
         let mut report_only = false;
         let mut words = words.iter().copied();
         while let Some(word) = words.next() {
             match word {
                 "--write" => wish.write = true,
-                "--rounds" | "--seconds" | "--only" => {
+                option if PARTS.iter().any(|part| part.options.contains(&option)) => {
                     let value = words.next().ok_or_else(|| Problem::new(format!("{word} needs a value")))?;
-                    wish.options.extend([word, value]);
+                    wish.options.push([option, value]);
                 }
-                "all" => wish.parts.extend(PARTS),
+                "all" => wish.parts.extend(&PARTS),
                 "report" => report_only = true,
-                part if PARTS.contains(&part) => wish.parts.push(part),
                 name if DATABASES.iter().any(|(_, database)| *database == name) => wish.databases.push(name),
-                other => return Err(Problem::new(format!("{other:?} is no part or database\n{USAGE}"))),
+                other => {
+                    let part = Part::named(other);
+                    let unknown = || Problem::new(format!("{other:?} is no part or database\n{USAGE}"));
+                    wish.parts.push(part.ok_or_else(unknown)?);
+                }
             }
         }
         if wish.parts.is_empty() && !report_only {
-            wish.parts.extend(PARTS);
+            wish.parts.extend(&PARTS);
         }
         if wish.databases.is_empty() {
             wish.databases.extend(DATABASES.map(|(_, database)| database));
         }
         Ok(wish)
     }
+
+    /// The options that this part takes, as they go to its program.
+    fn options_of(&self, part: &Part) -> impl Iterator<Item = &'a str> {
+        self.options.iter().filter(|[option, _]| part.options.contains(option)).flatten().copied()
+    }
+
+    fn wants(&self, part: &str) -> bool {
+        self.parts.iter().any(|wanted| wanted.name == part)
+    }
 }
 
 /// Measures what the words ask for, then prints a report of all that is known, which `--write` keeps.
 pub(crate) fn run(words: &[&str]) -> Result<ExitCode, Problem> {
     let wish = Wish::of(words)?;
-    let places = Places::new()?;
+    let mut places = Places::new()?;
     if !wish.parts.is_empty() {
         setup::all_servers()?;
         places.build()?;
+    }
+    if wish.wants("staleness") {
+        places.python = Some(setup::python()?);
     }
     for part in &wish.parts {
         measure(part, &wish, &places)?;
@@ -89,6 +111,8 @@ struct Places {
     root: PathBuf,
     target: PathBuf,
     results: PathBuf,
+    /// Of the interop tests, where a part needs it.
+    python: Option<PathBuf>,
 }
 
 impl Places {
@@ -96,7 +120,7 @@ impl Places {
         let target = setup::target_folder()?;
         let results = target.join("bench");
         fs::create_dir_all(&results).map_err(|cause| Problem::file("make", &results, &cause))?;
-        Ok(Self { root: setup::workspace_root(), target, results })
+        Ok(Self { root: setup::workspace_root(), target, results, python: None })
     }
 
     /// Where the peers are built.
@@ -136,6 +160,7 @@ impl Places {
         // The profile inherits the folder of `release`.
         let mut command = Command::new(self.target.join("release").join(name));
         command.env("SESSILE_BENCH_PEERS", self.peers().join("release"));
+        command.envs(self.python.iter().map(|python| ("SESSILE_TEST_PYTHON", python)));
         command
     }
 
@@ -145,32 +170,35 @@ impl Places {
     }
 }
 
-fn measure(part: &str, wish: &Wish<'_>, places: &Places) -> Result<(), Problem> {
-    match part {
-        "process" => {
-            let printed = places.cargo(&["bench", "--package", "sessile-bench", "--bench", "requests"])?;
-            places.keep("process.txt", &printed)
-        }
-        "memory" => {
-            let printed = places.captured(&mut places.program("memory"))?;
-            places.keep("memory.tsv", &printed)
-        }
-        _ => wish.databases.iter().try_for_each(|database| {
-            let mut program = places.program("load");
-            let printed = places.captured(program.arg(part).args(&wish.options).arg(database))?;
-            places.keep(&format!("{part}-{database}.tsv"), &printed)
-        }),
+fn measure(part: &Part, wish: &Wish<'_>, places: &Places) -> Result<(), Problem> {
+    let Some((program, words)) = part.command.split_first() else {
+        let printed = places.cargo(&["bench", "--package", "sessile-bench", "--bench", "requests"])?;
+        return places.keep("process.txt", &printed);
+    };
+    let command = || {
+        let mut command = places.program(program);
+        command.args(words).args(wish.options_of(part));
+        command
+    };
+    if part.databases.is_empty() {
+        let printed = places.captured(&mut command())?;
+        return places.keep(&format!("{}.tsv", part.name), &printed);
     }
+    for database in wish.databases.iter().filter(|database| part.databases.contains(database)) {
+        let printed = places.captured(command().arg(database))?;
+        places.keep(&format!("{}-{database}.tsv", part.name), &printed)?;
+    }
+    Ok(())
 }
 
 /// Everything in `target/bench`, as tables and charts.
 fn report(wish: &Wish<'_>, places: &Places) -> Result<(), Problem> {
     let mut samples = Samples::default();
-    for part in PARTS {
-        for database in DATABASES.map(|(_, database)| database) {
-            samples.read(&read(&places.results.join(format!("{part}-{database}.tsv"))));
+    for part in &PARTS {
+        for database in part.databases {
+            samples.read(&read(&places.results.join(format!("{}-{database}.tsv", part.name))));
         }
-        samples.read(&read(&places.results.join(format!("{part}.tsv"))));
+        samples.read(&read(&places.results.join(format!("{}.tsv", part.name))));
     }
     let locks = [places.root.join("Cargo.lock"), places.root.join("peers/Cargo.lock")];
     let locks: Vec<&Path> = locks.iter().map(PathBuf::as_path).collect();
@@ -182,6 +210,8 @@ fn report(wish: &Wish<'_>, places: &Places) -> Result<(), Problem> {
         ("purge", tables::purge(&samples)),
         ("size", tables::size(&samples)),
         ("memory", tables::memory(&samples)),
+        ("staleness", tables::staleness(&samples)),
+        ("feed", tables::feed(&samples)),
         ("process", process::table(&read(&places.results.join("process.txt")))),
     ];
     for (name, text) in &sections {
@@ -231,18 +261,20 @@ mod tests {
 
     #[test]
     fn parts_databases_and_options_are_told_apart() {
-        let wish = Wish::of(&["web", "--rounds", "3", "postgres", "--write"]).unwrap();
+        let wish = Wish::of(&["web", "--rounds", "3", "postgres", "--write", "--rows", "20000"]).unwrap();
+        let web = Part::named("web").unwrap();
         assert_eq!(
             wish,
             Wish {
-                parts: vec!["web"],
+                parts: vec![web],
                 databases: vec!["postgres"],
-                options: vec!["--rounds", "3"],
+                options: vec![["--rounds", "3"], ["--rows", "20000"]],
                 write: true
             }
         );
-        assert_eq!(Wish::of(&[]).unwrap().parts, PARTS);
-        assert_eq!(Wish::of(&["report"]).unwrap().parts, [""; 0]);
+        assert_eq!(wish.options_of(web).collect::<Vec<_>>(), ["--rounds", "3"]);
+        assert_eq!(Wish::of(&[]).unwrap().parts, PARTS.iter().collect::<Vec<_>>());
+        assert!(Wish::of(&["report"]).unwrap().parts.is_empty());
         let text = Wish::of(&["oracle"]).unwrap_err().to_string();
         assert!(text.contains("\"oracle\" is no part or database") && text.contains("PARTS"), "{text}");
         assert!(Wish::of(&["--rounds"]).is_err());

@@ -1,6 +1,7 @@
 //! What the programs print: one line for each measurement, its fields separated by tabs.
 
 use std::collections::BTreeMap;
+use std::str::Split;
 
 /// All lines that were read.
 #[derive(Default)]
@@ -13,6 +14,9 @@ pub(crate) struct Samples {
     pub(crate) purged: Vec<Purged>,
     pub(crate) sizes: Vec<Size>,
     pub(crate) memory: Vec<Memory>,
+    pub(crate) lags: Vec<Lag>,
+    /// Under the writer, how many clients it has and the feed, in the order of the rounds.
+    pub(crate) writes: BTreeMap<[String; 3], Vec<Written>>,
     pub(crate) versions: BTreeMap<String, String>,
 }
 
@@ -61,6 +65,29 @@ pub(crate) struct Size {
     pub(crate) database: f64,
 }
 
+/// How long a cache went on after sessions were ended elsewhere, beside so many clients.
+pub(crate) struct Lag {
+    pub(crate) store: String,
+    pub(crate) way: String,
+    pub(crate) clients: f64,
+    pub(crate) endings: f64,
+    pub(crate) p50: f64,
+    pub(crate) p99: f64,
+    pub(crate) p999: f64,
+    pub(crate) worst: f64,
+    /// Endings the cache had heard of before whoever ended the session was answered.
+    pub(crate) early: f64,
+}
+
+/// What one round saw of writes to a table with a feed or without.
+#[derive(Clone, Copy)]
+pub(crate) struct Written {
+    pub(crate) rate: f64,
+    pub(crate) p50: f64,
+    pub(crate) p99: f64,
+    pub(crate) database: f64,
+}
+
 /// Bytes for each session.
 pub(crate) struct Memory {
     pub(crate) what: String,
@@ -77,77 +104,152 @@ pub(crate) struct Spread {
     pub(crate) high: f64,
 }
 
+/// The fields of a line that are left.
+struct Fields<'a>(Split<'a, char>);
+
+impl Fields<'_> {
+    fn text(&mut self) -> Option<String> {
+        self.0.next().map(str::to_owned)
+    }
+
+    fn texts<const N: usize>(&mut self) -> Option<[String; N]> {
+        let texts: Vec<String> = (0..N).map_while(|_| self.text()).collect();
+        texts.try_into().ok()
+    }
+
+    fn number(&mut self) -> Option<f64> {
+        self.0.next()?.parse().ok()
+    }
+}
+
+/// What a line holds after the word that says so. The fields stand in the order of the line.
+impl Cell {
+    fn of(line: &mut Fields<'_>) -> Option<Self> {
+        Some(Self {
+            rate: line.number()?,
+            server: line.number()?,
+            database: line.number()?,
+            p50: line.number()?,
+            p99: line.number()?,
+            failed: line.number()?,
+            bare_rate: line.number()?,
+            bare_server: line.number()?,
+            bare_p50: line.number()?,
+            bare_p99: line.number()?,
+        })
+    }
+}
+
+impl Purge {
+    fn of(line: &mut Fields<'_>) -> Option<Self> {
+        Some(Self {
+            subject: line.text()?,
+            work: line.text()?,
+            phase: line.text()?,
+            rate: line.number()?,
+            p50: line.number()?,
+            p99: line.number()?,
+            max: line.number()?,
+            failed: line.number()?,
+        })
+    }
+}
+
+impl Purged {
+    fn of(line: &mut Fields<'_>) -> Option<Self> {
+        Some(Self {
+            subject: line.text()?,
+            rows: line.number()?,
+            expired: line.number()?,
+            removed: line.number()?,
+            seconds: line.number()?,
+        })
+    }
+}
+
+impl Size {
+    fn of(line: &mut Fields<'_>) -> Option<Self> {
+        Some(Self {
+            store: line.text()?,
+            rows: line.number()?,
+            operation: line.text()?,
+            server: line.number()?,
+            database: line.number()?,
+        })
+    }
+}
+
+impl Lag {
+    fn of(line: &mut Fields<'_>) -> Option<Self> {
+        Some(Self {
+            store: line.text()?,
+            way: line.text()?,
+            clients: line.number()?,
+            endings: line.number()?,
+            p50: line.number()?,
+            p99: line.number()?,
+            p999: line.number()?,
+            worst: line.number()?,
+            early: line.number()?,
+        })
+    }
+}
+
+impl Written {
+    fn of(line: &mut Fields<'_>) -> Option<Self> {
+        Some(Self {
+            rate: line.number()?,
+            p50: line.number()?,
+            p99: line.number()?,
+            database: line.number()?,
+        })
+    }
+}
+
+impl Memory {
+    fn of(line: &mut Fields<'_>) -> Option<Self> {
+        Some(Self {
+            what: line.text()?,
+            sessions: line.number()?,
+            resident: line.number()?,
+            counted: line.number()?,
+        })
+    }
+}
+
 impl Samples {
-    /// Adds what a program printed. A line of another kind is for people.
+    /// Adds what a program printed. A line of another kind, or half a one, is for people.
     pub(crate) fn read(&mut self, text: &str) {
         for line in text.lines() {
-            let fields: Vec<&str> = line.split('\t').collect();
-            let numbers = |from: usize| -> Option<Vec<f64>> {
-                fields.get(from..)?.iter().map(|field| field.parse().ok()).collect()
-            };
-            let text = |at: usize| fields.get(at).copied().unwrap_or_default().to_owned();
-            match fields.first() {
-                Some(&("web" | "lone")) => {
-                    let Some(
-                        &[
-                            rate,
-                            server,
-                            database,
-                            p50,
-                            p99,
-                            failed,
-                            bare_rate,
-                            bare_server,
-                            bare_p50,
-                            bare_p99,
-                        ],
-                    ) = numbers(4).as_deref()
-                    else {
-                        continue;
-                    };
-                    let cell = Cell {
-                        rate,
-                        server,
-                        database,
-                        p50,
-                        p99,
-                        failed,
-                        bare_rate,
-                        bare_server,
-                        bare_p50,
-                        bare_p99,
-                    };
-                    self.add(fields[0], &text(2), &text(3), cell);
-                }
-                Some(&"purge") => {
-                    if let Some(&[rate, p50, p99, max, failed]) = numbers(4).as_deref() {
-                        let [subject, work, phase] = [text(1), text(2), text(3)];
-                        self.purges.push(Purge { subject, work, phase, rate, p50, p99, max, failed });
-                    }
-                }
-                Some(&"purged") => {
-                    if let Some(&[rows, expired, removed, seconds]) = numbers(2).as_deref() {
-                        self.purged.push(Purged { subject: text(1), rows, expired, removed, seconds });
-                    }
-                }
-                Some(&"size") => {
-                    let rows = text(2).parse();
-                    if let (Ok(rows), Some(&[server, database])) = (rows, numbers(4).as_deref()) {
-                        let [store, operation] = [text(1), text(3)];
-                        self.sizes.push(Size { store, rows, operation, server, database });
-                    }
-                }
-                Some(&"memory") => {
-                    if let Some(&[sessions, resident, counted]) = numbers(2).as_deref() {
-                        self.memory.push(Memory { what: text(1), sessions, resident, counted });
-                    }
-                }
-                Some(&"version") => {
-                    self.versions.insert(text(1), text(2));
-                }
-                _ => {}
-            }
+            let mut line = Fields(line.split('\t'));
+            let kind = line.text().unwrap_or_default();
+            let _ = self.take(&kind, &mut line);
         }
+    }
+
+    /// `None` when the line does not hold what it says.
+    fn take(&mut self, kind: &str, line: &mut Fields<'_>) -> Option<()> {
+        match kind {
+            "web" | "lone" => {
+                let [_round, subject, work] = line.texts()?;
+                self.add(kind, &subject, &work, Cell::of(line)?);
+            }
+            "purge" => self.purges.push(Purge::of(line)?),
+            "purged" => self.purged.push(Purged::of(line)?),
+            "size" => self.sizes.push(Size::of(line)?),
+            "memory" => self.memory.push(Memory::of(line)?),
+            "staleness" => self.lags.push(Lag::of(line)?),
+            "feed" => {
+                let [_round, writer, clients, feed] = line.texts()?;
+                self.writes.entry([writer, clients, feed]).or_default().push(Written::of(line)?);
+            }
+            "version" => {
+                let [server, version] = line.texts()?;
+                self.versions.insert(server, version);
+            }
+            _ => {}
+        }
+        Some(())
     }
 
     fn add(&mut self, part: &str, subject: &str, work: &str, cell: Cell) {
@@ -214,6 +316,12 @@ purged\tsessile-postgres\t1100000\t1000000\t600000\t12.5
 size\tpostgres\t10000\tread\t15.0\t5.0
 size\tpostgres\t10000000\tread\t18.0\t9.0
 memory\tkept by the cache\t100000\t1700\t1500
+staleness\tpostgres\tSQL\t64\t20000\t2.0\t2171.0\t4452.0\t8243.0\t9960
+feed\t1\tsessile\t8\tnone\t4000.0\t1800.0\t5200.0\t150.000
+feed\t1\tsessile\t8\theard by 1 cache\t3000.0\t2400.0\t6000.0\t200.000
+feed\t2\tsessile\t8\theard by 1 cache\t2500.0\t2600.0\t7000.0\t210.000
+feed\t2\tsessile\t8\tnone\t5000.0\t1600.0\t5000.0\t140.000
+feed\t1\tsessile\t8\tnone\t5000.0
 ";
 
     pub(crate) fn samples() -> Samples {
@@ -240,5 +348,7 @@ memory\tkept by the cache\t100000\t1700\t1500
         assert_eq!(samples.versions["PostgreSQL"], "15.18");
         assert_eq!(samples.purges.len(), 2);
         assert_eq!(samples.sizes.len(), 2);
+        assert_eq!(samples.lags.len(), 1);
+        assert_eq!(samples.writes.values().map(Vec::len).collect::<Vec<_>>(), [2, 2]);
     }
 }

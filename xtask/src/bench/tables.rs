@@ -3,11 +3,14 @@
 use std::fmt::Write as _;
 
 use super::aims::{self, DATABASES};
-use super::samples::{Cell, Samples, Spread, median, ratio};
+use super::samples::{Cell, Samples, Spread, Written, median, ratio};
 
 /// The works in the order of the tables.
 pub(crate) const WORKS: [&str; 8] =
     ["untouched, no cookie", "untouched, cookie", "anonymous", "read", "change", "create", "login", "logout"];
+
+/// What the program calls a table that tells nobody.
+const NO_FEED: &str = "none";
 
 /// Every aim about which something is known.
 pub(crate) fn aims(samples: &Samples) -> String {
@@ -80,6 +83,11 @@ pub(crate) fn database_of(subject: &str) -> &'static str {
     named.map_or(DATABASES[0].1, |(_, database)| database)
 }
 
+/// A database as it is written.
+fn name_of(database: &str) -> &str {
+    DATABASES.iter().find(|(_, of)| *of == database).map_or(database, |(name, _)| *name)
+}
+
 /// Before a purge and beside it.
 pub(crate) fn purge(samples: &Samples) -> String {
     let mut table = String::from(
@@ -137,6 +145,60 @@ pub(crate) fn size(samples: &Samples) -> String {
             size.server,
             size.database,
             (size.server + size.database) / (smallest.server + smallest.database)
+        );
+    }
+    table
+}
+
+/// From an ending elsewhere to the last answer out of the cache.
+pub(crate) fn staleness(samples: &Samples) -> String {
+    let mut table = String::from(
+        "| store | ended by | load beside it | endings | p50 | p99 | p99.9 | worst | told before the answer |\n\
+         |---|---|---|---|---|---|---|---|---|\n",
+    );
+    for lag in &samples.lags {
+        let beside = if lag.clients > 0.0 { format!("{} clients", lag.clients) } else { "none".to_owned() };
+        let _ = writeln!(
+            table,
+            "| {} | {} | {beside} | {} | {:.3} ms | {:.3} ms | {:.3} ms | {:.3} ms | {:.1} % |",
+            name_of(&lag.store),
+            lag.way,
+            lag.endings,
+            lag.p50 / 1e3,
+            lag.p99 / 1e3,
+            lag.p999 / 1e3,
+            lag.worst / 1e3,
+            100.0 * lag.early / lag.endings
+        );
+    }
+    table
+}
+
+/// Writes to a table that tells beside the same writes to one that does not.
+pub(crate) fn feed(samples: &Samples) -> String {
+    let mut table = String::from(
+        "| written by | clients | feed | writes/s (min–max) | ÷ without (min–max) | p50 ms | p99 ms | \
+         database CPU µs |\n|---|---|---|---|---|---|---|---|\n",
+    );
+    let mut cells: Vec<(&[String; 3], &Vec<Written>)> = samples.writes.iter().collect();
+    // The table without a feed first, and clients as numbers.
+    cells.sort_by_key(|([writer, clients, feed], _)| (writer, clients.parse::<u64>().ok(), feed != NO_FEED));
+    for ([writer, clients, feed], rounds) in cells {
+        let without = [writer, clients, NO_FEED].map(ToString::to_string);
+        let ratios = samples.writes.get(&without).map(|without| {
+            rounds.iter().zip(without).map(|(with, without)| with.rate / without.rate).collect::<Vec<_>>()
+        });
+        let of = |number: fn(&Written) -> f64| Spread::of(rounds.iter().map(number));
+        let middle = |number| of(number).map_or(f64::NAN, |found| found.median);
+        let ratio = ratios.filter(|_| feed != NO_FEED).and_then(Spread::of);
+        let _ = writeln!(
+            table,
+            "| {writer} | {clients} | {feed} | {} | {} | {:.2} | {:.2} | {:.1} |",
+            of(|round| round.rate).map_or_else(String::new, spread),
+            ratio.map_or_else(String::new, spread),
+            middle(|round| round.p50 / 1e3),
+            middle(|round| round.p99 / 1e3),
+            middle(|round| round.database),
         );
     }
     table
@@ -200,6 +262,27 @@ mod tests {
         assert!(text.contains("| postgres | read | 10000000 | 18.0 | 9.0 | 1.35 |"), "{text}");
         assert!(purge(&samples()).contains("| 1100000 | 1000000 | 600000 | 12.5 s | 48000 |"));
         assert!(memory(&samples()).contains("| kept by the cache | 100000 | 1700 | 1500 |"));
+    }
+
+    #[test]
+    fn a_lag_says_how_many_were_told_in_time() {
+        let text = staleness(&samples());
+        let row =
+            "| PostgreSQL | SQL | 64 clients | 20000 | 0.002 ms | 2.171 ms | 4.452 ms | 8.243 ms | 49.8 % |";
+        assert!(text.contains(row), "{text}");
+    }
+
+    #[test]
+    fn writes_that_tell_stand_below_those_of_the_same_rounds_that_do_not() {
+        let text = feed(&samples());
+        let rows: Vec<&str> = text.lines().skip(2).collect();
+        assert_eq!(
+            rows,
+            [
+                "| sessile | 8 | none | 5000 (4000–5000) |  | 1.80 | 5.20 | 150.0 |",
+                "| sessile | 8 | heard by 1 cache | 3000 (2500–3000) | 0.750 (0.500–0.750) | 2.60 | 7.00 | 210.0 |",
+            ]
+        );
     }
 
     #[test]

@@ -25,9 +25,10 @@ pub(crate) fn fill(subject: &str, live: usize, expired: usize) {
                 id: SessionId::from_bytes(fastrand::u128(..).to_be_bytes()),
                 user_id: Some(UserId::new(i / 10).unwrap()),
                 data: StoredData::Text(Arc::clone(&data)),
-                created_at: Some(now.saturating_sub(day * 2)),
+                // One that is older than the policy lets a session become is live to nobody.
+                created_at: Some(expires_at.saturating_sub(day)),
                 expires_at,
-                updated_at: Some(now.saturating_sub(day * 2)),
+                updated_at: Some(expires_at.saturating_sub(day)),
             })
         };
         for from in (0..live + expired).step_by(BATCH) {

@@ -10,9 +10,7 @@
 #![expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, reason = "counts are small")]
 
 mod client;
-mod databases;
 mod fill;
-mod processes;
 mod purge;
 mod server;
 mod size;
@@ -21,68 +19,45 @@ mod work;
 
 use std::time::Duration;
 
+use clap::Parser;
 use client::Client;
-use databases::{Database, Databases};
 use server::Server;
 use sessile_bench::Stage;
+use sessile_bench::databases::{Database, Databases};
 use work::{CHANGE, Cookies, Work};
 
-const USAGE: &str = "\
-usage: load PART [--rounds N] [--seconds S] [--only NAME] [DATABASE...]
-       PART: web (64 clients), lone (one client), purge (R10), size (R16)
-       DATABASE: memory, sqlite, postgres, mariadb, redis; all of them by default
-       --only: only subjects whose name holds this
-       load drive SUBJECT ROUTE SECONDS   one subject under load, for a profiler; prints its process id
-       load call SUBJECT ROUTE TIMES      one subject without HTTP, for a profiler (`valgrind --tool=callgrind`)
-       load serve SUBJECT                 serve one subject until standard input ends; prints its address
-       load fill SUBJECT LIVE EXPIRED     put sessions of 1 KiB into a subject's store";
+/// What a request costs a server, and what the size of a table or a purge does to that.
+#[derive(Parser)]
+#[command(name = "load")]
+enum Task {
+    /// What a request costs with 64 clients
+    Web(web::Plan),
+    /// What a request costs with one client
+    Lone(web::Plan),
+    /// What a purge does to the requests beside it (R10)
+    Purge(purge::Plan),
+    /// What the number of rows does to an operation (R16)
+    Size(size::Plan),
+    /// One subject under load, for a profiler; prints its process id
+    Drive { subject: String, route: String, seconds: f64 },
+    /// One subject without HTTP, for a profiler (`valgrind --tool=callgrind`)
+    Call { subject: String, route: String, times: usize },
+    /// Serve one subject until standard input ends; prints its address
+    Serve { subject: String },
+    /// Put sessions of 1 KiB into a subject's store
+    Fill { subject: String, live: usize, expired: usize },
+}
 
 fn main() {
-    let args: Vec<String> = std::env::args().skip(1).collect();
-    let words: Vec<&str> = args.iter().map(String::as_str).collect();
-    match words[..] {
-        ["serve", subject] => server::serve(subject),
-        ["fill", subject, live, expired] => {
-            fill::fill(subject, live.parse().unwrap(), expired.parse().unwrap());
-        }
-        ["drive", subject, route, seconds] => drive(subject, route, seconds.parse().unwrap()),
-        ["call", subject, route, times] => call(subject, route, times.parse().unwrap()),
-        [part @ ("web" | "lone" | "purge" | "size"), ref rest @ ..] => run(part, rest),
-        _ => usage(),
-    }
-}
-
-fn usage() {
-    eprintln!("{USAGE}");
-    std::process::exit(2);
-}
-
-fn run(part: &str, mut rest: &[&str]) {
-    let (mut rounds, mut seconds, mut only) = (5, 1.0, "");
-    let mut databases = Vec::new();
-    loop {
-        match *rest {
-            [] => break,
-            ["--rounds", number, ref after @ ..] => (rounds, rest) = (number.parse().unwrap(), after),
-            ["--seconds", number, ref after @ ..] => (seconds, rest) = (number.parse().unwrap(), after),
-            ["--only", name, ref after @ ..] => (only, rest) = (name, after),
-            [name, ref after @ ..] => {
-                let Some(database) = Database::named(name) else { return usage() };
-                databases.push(database);
-                rest = after;
-            }
-        }
-    }
-    if databases.is_empty() {
-        databases.extend(Database::ALL);
-    }
-    let time = Duration::from_secs_f64(seconds);
-    let plan = web::Plan { rounds, time, databases: &databases, only };
-    match part {
-        "web" => web::web(&plan),
-        "lone" => web::lone(&plan),
-        "purge" => purge::purge(&databases),
-        _ => size::size(&databases),
+    match Task::parse() {
+        Task::Web(plan) => web::web(&plan),
+        Task::Lone(plan) => web::lone(&plan),
+        Task::Purge(plan) => purge::purge(&plan),
+        Task::Size(plan) => size::size(&plan),
+        Task::Drive { subject, route, seconds } => drive(&subject, &route, seconds),
+        Task::Call { subject, route, times } => call(&subject, &route, times),
+        Task::Serve { subject } => server::serve(&subject),
+        Task::Fill { subject, live, expired } => fill::fill(&subject, live, expired),
     }
 }
 

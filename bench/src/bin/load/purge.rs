@@ -7,20 +7,38 @@ use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use sessile_bench::databases::{Database, Databases};
+
 use crate::client::{Client, Load};
-use crate::databases::{Database, Databases};
 use crate::server::Server;
 use crate::web::SESSIONS;
 use crate::work::{CHANGE, READ, Work};
 
 const CONNECTIONS: usize = 16;
-/// Seconds of reads, and as many of changes.
-const SECONDS: usize = 5;
-const LIVE: usize = 100_000;
-const EXPIRED: usize = 1_000_000;
+/// Slices of reads, and as many of changes.
+const SLICES: usize = 5;
+/// A purge at once that takes longer than this many slices is waited for, and no longer measured beside.
+const MOST_SLICES: usize = 30;
 
-pub(crate) fn purge(databases: &[Database]) {
-    for database in databases {
+/// What is purged, and beside what.
+#[derive(clap::Args)]
+pub(crate) struct Plan {
+    /// Sessions that stay
+    #[arg(long, default_value_t = 100_000)]
+    live: usize,
+    /// Sessions that are purged
+    #[arg(long, default_value_t = 1_000_000)]
+    expired: usize,
+    /// How long reads and changes take turns
+    #[arg(long, default_value_t = 1.0)]
+    seconds: f64,
+    /// Only on these
+    #[arg(default_values_t = Database::ALL)]
+    databases: Vec<Database>,
+}
+
+pub(crate) fn purge(plan: &Plan) {
+    for database in &plan.databases {
         let subject = match database {
             Database::Memory => continue,
             Database::Sqlite => "sessile-sqlite-full",
@@ -28,62 +46,83 @@ pub(crate) fn purge(databases: &[Database]) {
             Database::MariaDb => "sessile-mariadb",
             Database::Redis => "sessile-redis",
         };
-        beside(subject, &Databases::start(&[*database]));
+        plan.beside(subject, &Databases::start(&[*database]));
     }
 }
 
-fn beside(subject: &str, databases: &Databases) {
-    let server = Server::start(subject, databases);
-    let mut client = Client::new(&server, SESSIONS);
-    let begun = Instant::now();
-    let filled = Command::new(std::env::current_exe().unwrap())
-        .args(["fill", subject, &(LIVE - SESSIONS).to_string(), &EXPIRED.to_string()])
-        .envs(databases.variables())
-        .current_dir(server.folder())
-        .status()
-        .unwrap();
-    assert!(filled.success(), "{subject} could not be filled");
-    eprintln!("{subject}: filled in {:.0} s", begun.elapsed().as_secs_f64());
-    databases.settle();
-    // What the fill left behind: pages not yet written, a log not yet taken over.
-    thread::sleep(Duration::from_secs(5));
+impl Plan {
+    fn beside(&self, subject: &str, databases: &Databases) {
+        let server = Server::start(subject, databases);
+        let mut client = Client::new(&server, SESSIONS.min(self.live));
+        self.fill(subject, &server, databases);
+        self.slices(subject, "before", &server, &mut client, &|slice| slice < 2 * SLICES);
 
-    let mut slices = |phase: &str, goes_on: &dyn Fn(usize) -> bool| {
+        let other = Client::new(&server, 0);
+        other.ask(&server, "POST", "/purge/begin");
+        self.slices(subject, "background", &server, &mut client, &|slice| slice < 2 * SLICES);
+        other.ask(&server, "POST", "/purge/end");
+
+        thread::scope(|scope| {
+            let begun = Instant::now();
+            let server = &server;
+            let purging = scope.spawn(move || {
+                let removed = Client::new(server, 0).ask(server, "POST", "/purge");
+                (removed, begun.elapsed())
+            });
+            let goes_on = |slice| slice < MOST_SLICES && !purging.is_finished();
+            self.slices(subject, "at once", server, &mut client, &goes_on);
+            let (removed, time) = purging.join().unwrap();
+            println!(
+                "purged\t{subject}\t{}\t{}\t{removed}\t{:.3}",
+                self.live + self.expired,
+                self.expired,
+                time.as_secs_f64()
+            );
+        });
+    }
+
+    fn fill(&self, subject: &str, server: &Server, databases: &Databases) {
+        let begun = Instant::now();
+        let live = self.live.saturating_sub(SESSIONS);
+        let filled = Command::new(std::env::current_exe().unwrap())
+            .args(["fill", subject, &live.to_string(), &self.expired.to_string()])
+            .envs(databases.variables())
+            .current_dir(server.folder())
+            .status()
+            .unwrap();
+        assert!(filled.success(), "{subject} could not be filled");
+        eprintln!("{subject}: filled in {:.0} s", begun.elapsed().as_secs_f64());
+        databases.settle();
+        // What the fill left behind: pages not yet written, a log not yet taken over.
+        thread::sleep(Duration::from_secs(5));
+    }
+
+    /// Reads and changes in turn, for as long as it goes on.
+    fn slices(
+        &self,
+        subject: &str,
+        phase: &str,
+        server: &Server,
+        client: &mut Client,
+        goes_on: &dyn Fn(usize) -> bool,
+    ) {
+        let time = Duration::from_secs_f64(self.seconds);
         let mut loads: [(Work, Vec<Load>); 2] = [(READ, Vec::new()), (CHANGE, Vec::new())];
-        for second in 0.. {
-            if !goes_on(second) {
+        for slice in 0.. {
+            if !goes_on(slice) {
                 break;
             }
-            let (work, loads) = &mut loads[second % 2];
-            let load = client.load(&server, work, CONNECTIONS, Duration::from_secs(1));
+            let (work, loads) = &mut loads[slice % 2];
+            let load = client.load(server, work, CONNECTIONS, time);
             // One that the purge left before its end says nothing.
-            if goes_on(second) {
+            if goes_on(slice) {
                 loads.push(load);
             }
         }
         for (work, loads) in loads {
             print(subject, work, phase, loads);
         }
-    };
-    slices("before", &|second| second < 2 * SECONDS);
-
-    let other = Client::new(&server, 0);
-    other.ask(&server, "POST", "/purge/begin");
-    slices("background", &|second| second < 2 * SECONDS);
-    other.ask(&server, "POST", "/purge/end");
-
-    thread::scope(|scope| {
-        let begun = Instant::now();
-        let server = &server;
-        let purging = scope.spawn(move || Client::new(server, 0).ask(server, "POST", "/purge"));
-        slices("at once", &|second| second < 6 * SECONDS && !purging.is_finished());
-        let removed: usize = purging.join().unwrap().parse().unwrap();
-        println!(
-            "purged\t{subject}\t{}\t{EXPIRED}\t{removed}\t{:.1}",
-            LIVE + EXPIRED,
-            begun.elapsed().as_secs_f64()
-        );
-    });
+    }
 }
 
 fn print(subject: &str, work: Work, phase: &str, loads: Vec<Load>) {

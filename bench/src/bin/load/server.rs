@@ -6,13 +6,12 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use axum::serve::ListenerExt as _;
+use sessile_bench::databases::Databases;
+use sessile_bench::processes::Used;
 use sessile_bench::subject;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::runtime::Builder;
-
-use crate::databases::Databases;
-use crate::processes::Used;
 
 /// The variable with the folder of the peers' programs.
 const PEERS: &str = "SESSILE_BENCH_PEERS";

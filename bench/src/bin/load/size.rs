@@ -1,41 +1,66 @@
 //! What the number of rows does to a read, a user's list and a purge. (R16)
 
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use futures_util::{SinkExt as _, future::join_all};
+use mysql_async::prelude::Queryable as _;
 use sessile::Sessions;
-use sessile::record::{SessionId, Timestamp, UserId};
-use sessile::store::{PostgresStore, SessionStore, SqliteStore};
+use sessile::record::{
+    Clock as _, Columns, SessionId, SessionRecord, StoredData, SystemClock, Timestamp, UserId,
+};
+use sessile::store::{MySqlStore, Outcome, PostgresStore, RedisStore, SessionStore, SqliteStore, Write};
+use sessile_bench::databases::{Database, Databases};
+use sessile_bench::processes::Used;
 use tokio::runtime::Builder;
 use tokio_postgres::NoTls;
 
-use crate::databases::{Database, Databases};
-use crate::processes::Used;
-
-const SIZES: [usize; 2] = [10_000, 10_000_000];
+/// What the large table is compared with.
+const SMALL: usize = 10_000;
 /// How many sessions a user has.
 const EACH: usize = 10;
 const TASKS: usize = 16;
 /// One row in so many has expired, beyond a thousand of them.
 const EXPIRED_SHARE: usize = 100;
-const TIME: Duration = Duration::from_secs(4);
+/// Rows that go to a server in one statement.
+const BATCH: usize = 1_000;
 
 const COLUMNS: &str = "id, user_id, data, created_at, expires_at, updated_at";
 
-pub(crate) fn size(databases: &[Database]) {
+/// What is compared.
+#[derive(clap::Args)]
+pub(crate) struct Plan {
+    /// Rows of the large table, more than 10,000
+    #[arg(long, default_value_t = 10_000_000)]
+    rows: usize,
+    /// How long each operation is measured
+    #[arg(long, default_value_t = 4.0)]
+    seconds: f64,
+    /// Only on these
+    #[arg(default_values_t = Database::ALL)]
+    databases: Vec<Database>,
+}
+
+pub(crate) fn size(plan: &Plan) {
+    assert!(plan.rows > SMALL, "the large table has more than {SMALL} rows");
     let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    for rows in SIZES {
-        let table = Table { rows };
-        if databases.contains(&Database::Sqlite) {
-            let folder = tempfile::tempdir().unwrap();
-            runtime.block_on(table.sqlite(&folder.path().join("sessile.db")));
-        }
-        if databases.contains(&Database::Postgres) {
-            let databases = Databases::start(&[Database::Postgres]);
-            runtime.block_on(table.postgres(&databases));
+    for rows in [SMALL, plan.rows] {
+        let table = Table { rows, time: Duration::from_secs_f64(plan.seconds) };
+        for database in &plan.databases {
+            let servers = Databases::start(&[*database]);
+            match database {
+                Database::Memory => {}
+                Database::Sqlite => {
+                    let folder = tempfile::tempdir().unwrap();
+                    runtime.block_on(table.sqlite(&folder.path().join("sessile.db")));
+                }
+                Database::Postgres => runtime.block_on(table.postgres(&servers)),
+                Database::MariaDb => runtime.block_on(table.mariadb(&servers)),
+                Database::Redis => runtime.block_on(table.redis(&servers)),
+            }
         }
     }
 }
@@ -44,6 +69,38 @@ pub(crate) fn size(databases: &[Database]) {
 #[derive(Clone, Copy)]
 struct Table {
     rows: usize,
+    /// For how long each operation is repeated.
+    time: Duration,
+}
+
+/// One row, before it has the form that a database takes.
+struct Row {
+    id: SessionId,
+    user: usize,
+    /// Without a character that COPY or a quoted text would mind.
+    data: String,
+    created_at: Timestamp,
+    expires_at: Timestamp,
+}
+
+impl Row {
+    /// Its columns as texts: when it was changed is when it was made.
+    fn texts(&self) -> [String; 5] {
+        let time = |time: Timestamp| time.to_sql_text().as_str().to_owned();
+        let [created_at, expires_at] = [self.created_at, self.expires_at].map(time);
+        [self.id.to_string(), self.user.to_string(), self.data.clone(), created_at, expires_at]
+    }
+
+    fn record(self) -> SessionRecord {
+        SessionRecord::from_columns(Columns {
+            id: self.id,
+            user_id: Some(UserId::new(self.user).unwrap()),
+            data: StoredData::Text(self.data.into()),
+            created_at: Some(self.created_at),
+            expires_at: self.expires_at,
+            updated_at: Some(self.created_at),
+        })
+    }
 }
 
 impl Table {
@@ -57,7 +114,7 @@ impl Table {
         let insert = format!("INSERT INTO sessions ({COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?4)");
         let mut statement = transaction.prepare(&insert).unwrap();
         for i in 0..self.rows {
-            let [id, user, data, created_at, expires_at] = self.row(i);
+            let [id, user, data, created_at, expires_at] = self.row(i).texts();
             statement.execute((id, user, data, created_at, expires_at)).unwrap();
         }
         drop(statement);
@@ -66,7 +123,7 @@ impl Table {
         store.init().await.unwrap();
         connection.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)").unwrap();
         drop(connection);
-        eprintln!("sqlite: {} rows in {:.0} s", self.rows, begun.elapsed().as_secs_f64());
+        self.print_filled("sqlite", begun);
         self.measure("sqlite", Sessions::new(store), &[]).await;
     }
 
@@ -79,9 +136,9 @@ impl Table {
         tokio::spawn(connection);
         let copy = client.copy_in(&format!("COPY sessions ({COLUMNS}) FROM STDIN")).await.unwrap();
         let mut copy = Box::pin(copy);
-        for from in (0..self.rows).step_by(1_000) {
-            let lines = (from..self.rows.min(from + 1_000)).map(|i| {
-                let [id, user, data, created_at, expires_at] = self.row(i);
+        for batch in self.batches() {
+            let lines = batch.map(|i| {
+                let [id, user, data, created_at, expires_at] = self.row(i).texts();
                 format!("{id}\t{user}\t{data}\t{created_at}\t{expires_at}\t{created_at}\n")
             });
             copy.send(bytes_of(lines.collect())).await.unwrap();
@@ -89,24 +146,73 @@ impl Table {
         copy.as_mut().finish().await.unwrap();
         store.init().await.unwrap();
         databases.settle();
-        eprintln!("postgres: {} rows in {:.0} s", self.rows, begun.elapsed().as_secs_f64());
+        self.print_filled("postgres", begun);
         self.measure("postgres", Sessions::new(store), server.pid().as_slice()).await;
     }
 
-    /// Id, user, data, when it was made and when it ends. The data has no character that COPY would mind.
-    fn row(self, i: usize) -> [String; 5] {
-        let now = now();
+    async fn mariadb(self, databases: &Databases) {
+        let server = databases.mariadb.as_ref().unwrap();
+        let store = MySqlStore::connect(&server.url()).await.unwrap();
+        store.init().await.unwrap();
+        let begun = Instant::now();
+        let pool = mysql_async::Pool::new(server.url().as_str());
+        let mut connection = pool.get_conn().await.unwrap();
+        for batch in self.batches() {
+            let rows: Vec<String> = batch
+                .map(|i| {
+                    let [id, user, data, created_at, expires_at] = self.row(i).texts();
+                    format!("('{id}', '{user}', '{data}', '{created_at}', '{expires_at}', '{created_at}')")
+                })
+                .collect();
+            let insert = format!("INSERT INTO sessions ({COLUMNS}) VALUES {}", rows.join(", "));
+            connection.query_drop(insert).await.unwrap();
+        }
+        connection.query_drop("ANALYZE TABLE sessions").await.unwrap();
+        drop(connection);
+        pool.disconnect().await.unwrap();
+        self.print_filled("mariadb", begun);
+        self.measure("mariadb", Sessions::new(store), server.pid().as_slice()).await;
+    }
+
+    /// Through the store, whose scripts keep the indexes.
+    async fn redis(self, databases: &Databases) {
+        let server = databases.redis.as_ref().unwrap();
+        let store = RedisStore::connect(&server.url()).await.unwrap();
+        store.init().await.unwrap();
+        let begun = Instant::now();
+        for batch in self.batches() {
+            let writes = batch.map(|i| Write::Insert(self.row(i).record())).collect();
+            for outcome in store.apply_many(writes).await {
+                assert_eq!(outcome.unwrap(), Outcome::Applied);
+            }
+        }
+        self.print_filled("redis", begun);
+        self.measure("redis", Sessions::new(store), server.pid().as_slice()).await;
+    }
+
+    /// The numbers of the rows, as many at once as a statement takes.
+    fn batches(self) -> impl Iterator<Item = Range<usize>> {
+        (0..self.rows).step_by(BATCH).map(move |from| from..self.rows.min(from + BATCH))
+    }
+
+    fn print_filled(self, store: &str, begun: Instant) {
+        eprintln!("{store}: {} rows in {:.0} s", self.rows, begun.elapsed().as_secs_f64());
+    }
+
+    fn row(self, i: usize) -> Row {
+        let now = SystemClock.now();
         let day = Duration::from_secs(86_400);
         let expired = i.is_multiple_of(self.expired_each());
         let expires_at = if expired { now.saturating_sub(day) } else { now.saturating_add(day) };
         let padding = "0123456789abcdef".repeat(9);
-        [
-            self.id(i).to_string(),
-            self.user(i).to_string(),
-            format!(r#"{{"user": "user-{i:08}", "n": 0, "theme": "{padding}"}}"#),
-            now.saturating_sub(day * 2).to_sql_text().as_str().to_owned(),
-            expires_at.to_sql_text().as_str().to_owned(),
-        ]
+        Row {
+            id: self.id(i),
+            user: self.user(i),
+            data: format!(r#"{{"user": "user-{i:08}", "n": 0, "theme": "{padding}"}}"#),
+            // One that is older than the policy lets a session become is live to nobody.
+            created_at: expires_at.saturating_sub(day),
+            expires_at,
+        }
     }
 
     fn expired_each(self) -> usize {
@@ -160,7 +266,7 @@ impl Table {
         let tasks = (0..TASKS).map(|_| {
             let (call, calls) = (call.clone(), Arc::clone(&calls));
             tokio::spawn(async move {
-                while begun.elapsed() < TIME {
+                while begun.elapsed() < self.time {
                     let i = fastrand::usize(..self.rows);
                     // Those of which every session may have expired are left out.
                     if !i.is_multiple_of(self.expired_each()) {
@@ -190,9 +296,4 @@ fn table_only(schema: &str) -> &str {
 
 fn bytes_of(text: String) -> bytes::Bytes {
     text.into()
-}
-
-fn now() -> Timestamp {
-    use sessile::record::{Clock as _, SystemClock};
-    SystemClock.now()
 }

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use sessile_bench::databases::{Database, Databases};
+
 use crate::client::{Client, Load};
-use crate::databases::{Database, Databases};
 use crate::server::Server;
 use crate::work::{ANONYMOUS, CHANGE, CREATE, LOGIN, LOGOUT, NAMED, READ, UNTOUCHED, Work};
 
@@ -64,29 +65,38 @@ const LONE: &[Cells] = &[
 ];
 
 /// How the cells are measured.
-pub(crate) struct Plan<'a> {
-    pub(crate) rounds: usize,
-    pub(crate) time: Duration,
-    pub(crate) databases: &'a [Database],
-    /// Only subjects whose name holds this.
-    pub(crate) only: &'a str,
+#[derive(clap::Args)]
+pub(crate) struct Plan {
+    /// How often each cell is measured
+    #[arg(long, default_value_t = 5)]
+    rounds: usize,
+    /// How long each cell is measured
+    #[arg(long, default_value_t = 1.0)]
+    seconds: f64,
+    /// Only subjects whose name holds this
+    #[arg(long, default_value = "")]
+    only: String,
+    /// Only subjects on these
+    #[arg(default_values_t = Database::ALL)]
+    databases: Vec<Database>,
 }
 
 /// 64 clients at once.
-pub(crate) fn web(plan: &Plan<'_>) {
+pub(crate) fn web(plan: &Plan) {
     measure("web", WEB, 64, plan);
 }
 
 /// One client, whose request waits for nobody else.
-pub(crate) fn lone(plan: &Plan<'_>) {
+pub(crate) fn lone(plan: &Plan) {
     measure("lone", LONE, 1, plan);
 }
 
-fn measure(part: &str, cells: &[Cells], connections: usize, plan: &Plan<'_>) {
+fn measure(part: &str, cells: &[Cells], connections: usize, plan: &Plan) {
     let wanted =
-        |cells: &&Cells| plan.databases.contains(&Database::of(cells.0)) && cells.0.contains(plan.only);
+        |cells: &&Cells| plan.databases.contains(&Database::of(cells.0)) && cells.0.contains(&plan.only);
     let cells: Vec<&Cells> = cells.iter().filter(wanted).collect();
-    let databases = Databases::start(plan.databases);
+    let databases = Databases::start(&plan.databases);
+    let time = Duration::from_secs_f64(plan.seconds);
     let mut ready: BTreeMap<&str, (Server, Client)> = BTreeMap::new();
     for (subject, _) in cells.iter().copied().chain([&("bare", IDLE)]) {
         let server = Server::start(subject, &databases);
@@ -105,9 +115,9 @@ fn measure(part: &str, cells: &[Cells], connections: usize, plan: &Plan<'_>) {
                     let (server, client) = &ready[subject];
                     client.warm_up(server, work);
                 }
-                let bare = bare(&mut ready, work, connections, plan.time);
+                let bare = bare(&mut ready, work, connections, time);
                 let (server, client) = ready.get_mut(subject).unwrap();
-                let load = client.load(server, work, connections, plan.time);
+                let load = client.load(server, work, connections, time);
                 print(&[part, &round.to_string(), subject, work.name], &load, &bare);
             }
         }

@@ -7,43 +7,57 @@ use std::time::Duration;
 
 use sessile::engine::{CacheOptions, Credential};
 use sessile::{LazySession, Sessions};
+use sessile_bench::databases::{Database, Databases};
+use sessile_bench::latencies::micros_at;
 
 use crate::heard::{Heard, Times};
 use crate::{other, stage};
 
-const CLIENTS: [u64; 2] = [0, 64];
+/// Clients beside it.
+const CLIENTS: [usize; 2] = [0, 64];
 
-pub(crate) async fn run(url: &str, count: u64) {
-    println!("| ended by | load beside it | p50 | p99 | p99.9 | worst | told before the answer |");
-    println!("|---|---|---|---|---|---|---|");
-    for way in other::ways(url) {
-        for clients in CLIENTS {
-            let lags = measure(url, way, clients, count).await;
-            let early = lags.iter().filter(|lag| **lag == 0).count();
-            let at = |share: f64| {
-                let at = (lags.len() as f64 * share) as usize;
-                lags[at.min(lags.len() - 1)] as f64 / 1e6
-            };
-            let beside = if clients == 0 { "none".to_owned() } else { format!("{clients} clients") };
-            println!(
-                "| {way} | {beside} | {:.3} ms | {:.3} ms | {:.3} ms | {:.3} ms | {:.1} % |",
-                at(0.5),
-                at(0.99),
-                at(0.999),
-                at(1.0),
-                100.0 * early as f64 / lags.len() as f64
-            );
+/// What is measured.
+#[derive(clap::Args)]
+pub(crate) struct Plan {
+    /// Sessions that are ended in each way, beside each load
+    #[arg(long, default_value_t = 20_000)]
+    endings: usize,
+    /// Only on these, of which PostgreSQL and Redis tell
+    #[arg(default_values_t = Database::ALL)]
+    databases: Vec<Database>,
+}
+
+pub(crate) fn run(plan: &Plan) {
+    let runtime = crate::runtime();
+    for database in [Database::Postgres, Database::Redis] {
+        if !plan.databases.contains(&database) {
+            continue;
+        }
+        let servers = Databases::start(&[database]);
+        let url = servers.url(&database.to_string()).unwrap();
+        for way in other::ways(&url) {
+            for clients in CLIENTS {
+                let lags = runtime.block_on(measure(&url, way, clients, plan.endings));
+                print(&format!("{database}\t{way}\t{clients}"), &lags);
+            }
         }
     }
 }
 
-/// Nanoseconds for each session, the shortest first.
-async fn measure(url: &str, way: &str, clients: u64, count: u64) -> Vec<u64> {
+/// What it is, then how many there were, their quantiles in microseconds, and how many had been heard of in time.
+fn print(of: &str, lags: &[Duration]) {
+    let [half, most, nearly_all, worst] = [0.5, 0.99, 0.999, 1.0].map(|share| micros_at(lags, share));
+    let early = lags.iter().filter(|lag| lag.is_zero()).count();
+    println!("staleness\t{of}\t{}\t{half:.1}\t{most:.1}\t{nearly_all:.1}\t{worst:.1}\t{early}", lags.len());
+}
+
+/// The time for each session, the shortest first.
+async fn measure(url: &str, way: &str, clients: usize, endings: usize) -> Vec<Duration> {
     let times = Times::default();
     let store = Heard { store: stage::fresh(url, true).await, times: Arc::clone(&times) };
-    let options = CacheOptions::default().max_sessions(2 * count).max_bytes(1 << 32);
+    let options = CacheOptions::default().max_sessions(2 * endings as u64).max_bytes(1 << 32);
     let sessions = Sessions::builder(store).cache(options).await.unwrap().build();
-    let credentials = stage::fill(&sessions, count).await;
+    let credentials = stage::fill(&sessions, endings).await;
     for credential in &credentials {
         assert!(is_alive(&sessions, credential).await);
     }
@@ -71,10 +85,11 @@ async fn measure(url: &str, way: &str, clients: u64, count: u64) -> Vec<u64> {
         load.wait().unwrap();
     }
     let heard = times.lock();
-    let mut lags: Vec<u64> = credentials
+    let mut lags: Vec<Duration> = credentials
         .iter()
         .zip(answered)
         .map(|(credential, answered)| heard[&credential.id()].saturating_sub(answered))
+        .map(Duration::from_nanos)
         .collect();
     lags.sort_unstable();
     lags

@@ -1,16 +1,16 @@
 //! How long a coherent cache goes on answering after a session was ended elsewhere, and what telling costs those
 //! who write.
 //!
-//! `staleness ends STORE [COUNT]`: for each way in which another process may end a session, and for each load
-//! beside it, so many sessions are kept here and ended there, one after the other. Measured is the time from the
-//! moment at which the other process was answered to the moment from which this one no longer answers from its
-//! cache; 0 where it had heard before the answer. Both clocks are the system's monotonic one.
+//! `staleness ends`: for each way in which another process may end a session, and for each load beside it, so many
+//! sessions are kept here and ended there, one after the other. Measured is the time from the moment at which the
+//! other process was answered to the moment from which this one no longer answers from its cache; 0 where it had
+//! heard before the answer. Both clocks are the system's monotonic one. Python is the program in
+//! `SESSILE_TEST_PYTHON`.
 //!
-//! `staleness writers STORE [SECONDS]`: changes per second, and processor time for each, with and without a feed.
+//! `staleness writers`: what the feed's trigger costs those who write to PostgreSQL.
 //!
-//! STORE is a store URL of PostgreSQL or Redis; what is measured goes to a table, or to keys, of its own. Python is
-//! the program in `SESSILE_TEST_PYTHON`.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a benchmark that cannot go on stops")]
+//! Prints one line for each measurement, its fields separated by tabs; `cargo xtask bench` makes tables of them.
+#![expect(clippy::unwrap_used, reason = "a benchmark that cannot go on stops")]
 
 mod ends;
 mod heard;
@@ -18,25 +18,34 @@ mod other;
 mod stage;
 mod writers;
 
-use std::time::Duration;
+use clap::Parser;
+use tokio::runtime::{Builder, Runtime};
 
-fn main() {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    runtime.block_on(run());
+/// How stale a cache gets, and what it costs to tell it.
+#[derive(Parser)]
+#[command(name = "staleness")]
+enum Task {
+    /// How long the cache goes on after an end elsewhere
+    Ends(ends::Plan),
+    /// What telling costs those who write
+    Writers(writers::Plan),
+    /// End the sessions whose ids come in; this program starts it by itself
+    #[command(hide = true)]
+    End { way: String, url: String },
+    /// Change sessions as fast as so many clients can; this program starts it by itself
+    #[command(hide = true)]
+    Load { url: String, clients: usize },
 }
 
-async fn run() {
-    let words: Vec<String> = std::env::args().skip(1).collect();
-    let words: Vec<&str> = words.iter().map(String::as_str).collect();
-    let number = |text: &str| text.parse::<u64>().unwrap_or_else(|_| panic!("{text:?} is no number"));
-    match words[..] {
-        ["ends", url] => ends::run(url, 100_000).await,
-        ["ends", url, count] => ends::run(url, number(count)).await,
-        ["writers", url] => writers::run(url, Duration::from_secs(5)).await,
-        ["writers", url, seconds] => writers::run(url, Duration::from_secs(number(seconds))).await,
-        // What this program starts by itself.
-        ["end", way, url] => other::end(way, url).await,
-        ["load", url, clients] => other::load(url, number(clients)).await,
-        _ => panic!("see the head of bench/src/bin/staleness/main.rs"),
+fn main() {
+    match Task::parse() {
+        Task::Ends(plan) => ends::run(&plan),
+        Task::Writers(plan) => writers::run(&plan),
+        Task::End { way, url } => runtime().block_on(other::end(&way, &url)),
+        Task::Load { url, clients } => runtime().block_on(other::load(&url, clients)),
     }
+}
+
+fn runtime() -> Runtime {
+    Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
 }

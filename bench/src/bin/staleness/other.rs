@@ -1,7 +1,5 @@
 //! What this program does in its other processes.
 
-use std::sync::Arc;
-
 use sessile::engine::Changes;
 use sessile::{SessionId, Sessions};
 
@@ -31,22 +29,24 @@ pub(crate) async fn end(way: &str, url: &str) {
 }
 
 /// So many clients that change sessions of their own until this is ended.
-pub(crate) async fn load(url: &str, clients: u64) {
+pub(crate) async fn load(url: &str, clients: usize) {
     let sessions = Sessions::new(stage::store(url).await);
     let ids: Vec<SessionId> =
         stage::fill(&sessions, clients).await.iter().map(|credential| credential.id()).collect();
-    for id in Arc::new(ids).iter().copied() {
+    for id in ids {
         let sessions = sessions.clone();
-        tokio::spawn(async move { change_for_ever(&sessions, id, |_| {}).await });
+        tokio::spawn(async move {
+            for n in 1.. {
+                change(&sessions, id, n).await;
+            }
+        });
     }
     std::future::pending::<()>().await;
 }
 
-pub(crate) async fn change_for_ever(sessions: &Sessions, id: SessionId, mut changed: impl FnMut(u64)) {
-    for n in 1.. {
-        let mut changes = Changes::new();
-        changes.set_raw("n", &n.to_string()).unwrap();
-        sessions.change(id, &changes).await.unwrap().unwrap();
-        changed(n);
-    }
+/// Puts a number into a session.
+pub(crate) async fn change(sessions: &Sessions, id: SessionId, n: u64) {
+    let mut changes = Changes::new();
+    changes.set_raw("n", &n.to_string()).unwrap();
+    sessions.change(id, &changes).await.unwrap().unwrap();
 }

@@ -48,13 +48,13 @@ pub(crate) async fn fresh(url: &str, tells: bool) -> Arc<dyn SessionStore> {
 }
 
 /// About 1 KiB, as everywhere in these measurements.
-pub(crate) fn data(number: u64) -> SessionData {
-    let text = serde_json::to_string(&sessile_bench::sample::data(number)).unwrap();
+pub(crate) fn data(number: usize) -> SessionData {
+    let text = serde_json::to_string(&sessile_bench::sample::data(number as u64)).unwrap();
     SessionData::parse(text.into()).unwrap()
 }
 
 /// Makes so many sessions, many at once.
-pub(crate) async fn fill(sessions: &Sessions, count: u64) -> Vec<sessile::engine::Credential> {
+pub(crate) async fn fill(sessions: &Sessions, count: usize) -> Vec<sessile::engine::Credential> {
     let mut made = Vec::new();
     for from in (0..count).step_by(256) {
         let making = (from..count.min(from + 256)).map(|number| {

@@ -1,136 +1,215 @@
-//! What telling costs those who write.
+//! What telling costs those who write to PostgreSQL: the same writes to a table with the feed's trigger and to
+//! one without, one beside the other, so that both have the same weather.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use sessile::engine::CacheOptions;
 use sessile::{SessionId, Sessions};
+use sessile_bench::databases::{Database, Databases};
+use sessile_bench::latencies::micros_at;
+use sessile_bench::processes::Used;
+use tokio_postgres::{Client, Statement};
 
 use crate::{other, stage};
 
-const CLIENTS: [u64; 3] = [1, 16, 64];
-const ROUNDS: usize = 5;
+const CLIENTS: [usize; 3] = [1, 8, 64];
+/// Before anything is counted.
+const WARM_UP: Duration = Duration::from_millis(300);
 
-/// Who hears of the changes.
+/// What is measured.
+#[derive(clap::Args)]
+pub(crate) struct Plan {
+    /// How often each cell is measured
+    #[arg(long, default_value_t = 5)]
+    rounds: usize,
+    /// How long each cell is measured
+    #[arg(long, default_value_t = 1.0)]
+    seconds: f64,
+}
+
+/// Who hears of the writes.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Feed {
-    /// Nobody, and in PostgreSQL the table does not tell.
+    /// Nobody: the table has no trigger.
     None,
-    /// So many processes with a cache, or their like.
+    /// So many services with a cache, which stand in this process.
     Heard(usize),
 }
 
+impl Feed {
+    const ALL: [Feed; 4] = [Feed::None, Feed::Heard(0), Feed::Heard(1), Feed::Heard(8)];
+
+    fn name(self) -> String {
+        match self {
+            Feed::None => "none".to_owned(),
+            Feed::Heard(0) => "heard by nobody".to_owned(),
+            Feed::Heard(1) => "heard by 1 cache".to_owned(),
+            Feed::Heard(count) => format!("heard by {count} caches"),
+        }
+    }
+}
+
 /// Who writes.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Writer {
-    /// One process of sessile, which makes what comes at once in one commit.
+#[derive(Clone, Copy)]
+enum Kind {
+    /// One service of sessile, which reads before it writes, and writes what comes at once in one commit.
     Grouped,
-    /// A connection and a commit for each change, as many small processes have it.
+    /// A connection for each client and an UPDATE in a commit of its own for each write, as Python has it.
     Apart,
 }
 
-pub(crate) async fn run(url: &str, time: Duration) {
-    println!(
-        "| written by | clients | without: changes/s | CPU each | told to | changes/s (min–max) | CPU each |"
-    );
-    println!("|---|---|---|---|---|---|---|");
-    let writers: &[Writer] =
-        if stage::is_postgres(url) { &[Writer::Grouped, Writer::Apart] } else { &[Writer::Grouped] };
-    for &writer in writers {
-        for clients in CLIENTS {
-            for heard in [1, 8] {
-                compare(url, writer, clients, heard, time).await;
+/// A client that writes to a session of its own.
+enum Writer {
+    Grouped(Sessions, SessionId),
+    Apart(Client, Statement, SessionId),
+}
+
+/// One writer and so many of its clients, whatever the feed.
+#[derive(Clone, Copy)]
+struct Load {
+    kind: Kind,
+    clients: usize,
+}
+
+pub(crate) fn run(plan: &Plan) {
+    let runtime = crate::runtime();
+    let servers = Databases::start(&[Database::Postgres]);
+    let server = servers.postgres.as_ref().unwrap();
+    let stage = Stage { url: server.url(), server: server.pid().unwrap() };
+    let time = Duration::from_secs_f64(plan.seconds);
+    let of = |kind| CLIENTS.map(|clients| Load { kind, clients });
+    let mut loads = [of(Kind::Grouped), of(Kind::Apart)].concat();
+    let mut feeds = Feed::ALL;
+    for round in 1..=plan.rounds {
+        servers.settle();
+        fastrand::shuffle(&mut loads);
+        for load in &loads {
+            fastrand::shuffle(&mut feeds);
+            for feed in feeds {
+                let found = runtime.block_on(stage.measure(*load, feed, time));
+                print(round, *load, feed, &found);
             }
         }
     }
 }
 
-/// One beside the other, so that both have the same weather.
-async fn compare(url: &str, writer: Writer, clients: u64, heard: usize, time: Duration) {
-    let (mut without, mut with) = (Vec::new(), Vec::new());
-    for _ in 0..ROUNDS {
-        without.push(measure(url, writer, clients, Feed::None, time).await);
-        with.push(measure(url, writer, clients, Feed::Heard(heard), time).await);
-    }
-    let mut ratios: Vec<f64> = without.iter().zip(&with).map(|(none, some)| some.0 / none.0).collect();
-    let middle = |values: &mut Vec<f64>| {
-        values.sort_by(f64::total_cmp);
-        values[values.len() / 2]
+/// What was found in one round.
+struct Found {
+    time: Duration,
+    /// Of the database.
+    processor: Duration,
+    /// Of each write, sorted.
+    latencies: Vec<Duration>,
+}
+
+/// Times in microseconds.
+fn print(round: usize, load: Load, feed: Feed, found: &Found) {
+    let kind = match load.kind {
+        Kind::Grouped => "sessile",
+        Kind::Apart => "UPDATE",
     };
-    let of = |all: &[(f64, f64)], pick: fn(&(f64, f64)) -> f64| middle(&mut all.iter().map(pick).collect());
-    let ratio = middle(&mut ratios);
-    let name = if writer == Writer::Grouped { "one process" } else { "a connection each" };
+    let writes = found.latencies.len();
     println!(
-        "| {name} | {clients} | {:.0} | {:.0} µs | {heard} | {:.0}, {ratio:.2} × ({:.2}–{:.2}) | {:.0} µs |",
-        of(&without, |it| it.0),
-        of(&without, |it| it.1),
-        of(&with, |it| it.0),
-        ratios[0],
-        ratios[ratios.len() - 1],
-        of(&with, |it| it.1),
+        "feed\t{round}\t{kind}\t{}\t{}\t{:.1}\t{:.1}\t{:.1}\t{:.3}",
+        load.clients,
+        feed.name(),
+        writes as f64 / found.time.as_secs_f64(),
+        micros_at(&found.latencies, 0.5),
+        micros_at(&found.latencies, 0.99),
+        found.processor.as_secs_f64() * 1e6 / writes.max(1) as f64
     );
 }
 
-/// Changes per second, and microseconds of processor time for each, of the whole machine: server, writer and
-/// those who hear.
-async fn measure(url: &str, writer: Writer, clients: u64, feed: Feed, time: Duration) -> (f64, f64) {
-    let store = stage::fresh(url, feed != Feed::None).await;
-    let mut hearers = Vec::new();
-    if let Feed::Heard(count) = feed {
+/// The server that is written to.
+struct Stage {
+    url: String,
+    /// Its process.
+    server: u32,
+}
+
+impl Stage {
+    async fn measure(&self, load: Load, feed: Feed, time: Duration) -> Found {
+        let store = stage::fresh(&self.url, feed != Feed::None).await;
+        let _hearers = self.hearers(feed).await;
+        let sessions = Sessions::new(store);
+        let mut writers = Vec::new();
+        for credential in stage::fill(&sessions, load.clients).await {
+            writers.push(self.writer(load.kind, &sessions, credential.id()).await);
+        }
+        let from = Instant::now() + WARM_UP;
+        let until = from + time;
+        let tasks: Vec<_> =
+            writers.into_iter().map(|writer| tokio::spawn(writer.write_until(from, until))).collect();
+        tokio::time::sleep_until(from.into()).await;
+        let before = Used::by(&[self.server]);
+        tokio::time::sleep_until(until.into()).await;
+        let processor = Used::by(&[self.server]).since(&before);
+        let (mut latencies, mut writers) = (Vec::new(), Vec::new());
+        for task in tasks {
+            let (writer, took) = task.await.unwrap();
+            latencies.extend(took);
+            writers.push(writer);
+        }
+        latencies.sort_unstable();
+        Found { time, processor, latencies }
+    }
+
+    async fn hearers(&self, feed: Feed) -> Vec<Sessions> {
+        let count = if let Feed::Heard(count) = feed { count } else { 0 };
+        let mut hearers = Vec::new();
         for _ in 0..count {
-            let store = stage::store(url).await;
+            let store = stage::store(&self.url).await;
             hearers.push(Sessions::builder(store).cache(CacheOptions::default()).await.unwrap().build());
         }
+        hearers
     }
-    let sessions = Sessions::new(store);
-    let ids = stage::fill(&sessions, clients).await;
-    let changes = Arc::new(AtomicU64::new(0));
-    let mut writing = Vec::new();
-    for credential in ids {
-        let (id, sessions, changes) = (credential.id(), sessions.clone(), Arc::clone(&changes));
-        let count = move |_| {
-            changes.fetch_add(1, Ordering::Relaxed);
-        };
-        writing.push(match writer {
-            Writer::Grouped => {
-                tokio::spawn(async move { other::change_for_ever(&sessions, id, count).await })
-            }
-            Writer::Apart => {
-                let client = stage::client(url).await;
-                tokio::spawn(async move { update_for_ever(&client, id, count).await })
-            }
-        });
-    }
-    tokio::time::sleep(Duration::from_millis(300)).await;
-    let (before, busy, began) = (changes.load(Ordering::Relaxed), busy(), Instant::now());
-    tokio::time::sleep(time).await;
-    let made = changes.load(Ordering::Relaxed) - before;
-    let (took, busy) = (began.elapsed(), self::busy() - busy);
-    for one in writing {
-        one.abort();
-        let _ = one.await;
-    }
-    (made as f64 / took.as_secs_f64(), busy * 1e6 / made as f64)
-}
 
-async fn update_for_ever(client: &tokio_postgres::Client, id: SessionId, mut changed: impl FnMut(u64)) {
-    let update = format!("UPDATE {} SET data = $1 WHERE id = $2", stage::TABLE);
-    let update = client.prepare(&update).await.unwrap();
-    for n in 1.. {
-        let mut data = sessile_bench::sample::data(n);
-        data.insert("n".to_owned(), n.into());
-        let data = serde_json::to_string(&data).unwrap();
-        assert_eq!(client.execute(&update, &[&data, &id.to_string()]).await.unwrap(), 1);
-        changed(n);
+    async fn writer(&self, kind: Kind, sessions: &Sessions, id: SessionId) -> Writer {
+        match kind {
+            Kind::Grouped => Writer::Grouped(sessions.clone(), id),
+            Kind::Apart => {
+                let client = stage::client(&self.url).await;
+                let update = format!(
+                    "UPDATE {} SET data = $1, updated_at = now() AT TIME ZONE 'UTC', \
+                     expires_at = now() AT TIME ZONE 'UTC' + interval '30 minutes' WHERE id = $2",
+                    stage::TABLE
+                );
+                let update = client.prepare(&update).await.unwrap();
+                Writer::Apart(client, update, id)
+            }
+        }
     }
 }
 
-/// Seconds of processor time that this machine has spent so far.
-fn busy() -> f64 {
-    let all = std::fs::read_to_string("/proc/stat").unwrap();
-    let mut words = all.lines().next().unwrap().split_ascii_whitespace().skip(1);
-    let mut next = || words.next().unwrap().parse::<f64>().unwrap();
-    let (user, nice, system) = (next(), next(), next());
-    (user + nice + system) / 100.0
+impl Writer {
+    /// Writes as fast as it is answered; returns how long each write took that was answered between the two
+    /// moments. The connection stays, for the processor time of one that has ended is not to be had.
+    async fn write_until(self, from: Instant, until: Instant) -> (Writer, Vec<Duration>) {
+        let mut latencies = Vec::new();
+        let mut began = Instant::now();
+        for n in 1.. {
+            self.write(n).await;
+            let answered = Instant::now();
+            if answered > until {
+                break;
+            }
+            if answered >= from {
+                latencies.push(answered - began);
+            }
+            began = answered;
+        }
+        (self, latencies)
+    }
+
+    async fn write(&self, n: u64) {
+        match self {
+            Writer::Grouped(sessions, id) => other::change(sessions, *id, n).await,
+            Writer::Apart(client, update, id) => {
+                let mut data = sessile_bench::sample::data(n);
+                data.insert("n".to_owned(), n.into());
+                let data = serde_json::to_string(&data).unwrap();
+                assert_eq!(client.execute(update, &[&data, &id.to_string()]).await.unwrap(), 1);
+            }
+        }
+    }
 }

@@ -4,30 +4,34 @@
 use std::fmt;
 use std::thread;
 
+use clap::ValueEnum;
 use sessile_test_servers::{MYSQL, MariaDb, POSTGRES, Postgres, REDIS, Redis};
 
 /// Where a subject keeps its sessions.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub(crate) enum Database {
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, ValueEnum)]
+pub enum Database {
+    /// In the process of the subject, lost with it.
     Memory,
+    /// A file of the subject's process.
     Sqlite,
+    /// PostgreSQL.
     Postgres,
+    /// MariaDB.
+    #[value(name = "mariadb")]
     MariaDb,
+    /// Redis.
     Redis,
 }
 
 impl Database {
-    pub(crate) const ALL: [Database; 5] =
+    /// All of them.
+    pub const ALL: [Database; 5] =
         [Database::Memory, Database::Sqlite, Database::Postgres, Database::MariaDb, Database::Redis];
 
     /// The one that a subject's name holds.
-    pub(crate) fn of(subject: &str) -> Database {
+    pub fn of(subject: &str) -> Database {
         let named = |database: &Database| subject.contains(&database.to_string());
         Database::ALL.into_iter().rev().find(named).unwrap_or(Database::Memory)
-    }
-
-    pub(crate) fn named(name: &str) -> Option<Database> {
-        Database::ALL.into_iter().find(|database| database.to_string() == name)
     }
 }
 
@@ -45,15 +49,18 @@ impl fmt::Display for Database {
 
 /// Those that run; they end with the value.
 #[derive(Default)]
-pub(crate) struct Databases {
-    pub(crate) postgres: Option<Postgres>,
-    pub(crate) mariadb: Option<MariaDb>,
-    pub(crate) redis: Option<Redis>,
+pub struct Databases {
+    /// PostgreSQL, if it was wanted.
+    pub postgres: Option<Postgres>,
+    /// MariaDB, if it was wanted.
+    pub mariadb: Option<MariaDb>,
+    /// Redis, if it was wanted.
+    pub redis: Option<Redis>,
 }
 
 impl Databases {
     /// Starts what these need, and prints their versions.
-    pub(crate) fn start(wanted: &[Database]) -> Databases {
+    pub fn start(wanted: &[Database]) -> Databases {
         let wants = |database| wanted.contains(&database);
         thread::scope(|scope| {
             let postgres = wants(Database::Postgres).then(|| {
@@ -77,7 +84,7 @@ impl Databases {
     }
 
     /// The variables that name them to a subject.
-    pub(crate) fn variables(&self) -> Vec<(&'static str, String)> {
+    pub fn variables(&self) -> Vec<(&'static str, String)> {
         let postgres = self.postgres.as_ref().map(|server| (POSTGRES, server.url()));
         let mariadb = self.mariadb.as_ref().map(|server| (MYSQL, server.url()));
         let redis = self.redis.as_ref().map(|server| (REDIS, server.url()));
@@ -85,7 +92,7 @@ impl Databases {
     }
 
     /// The address of the one behind a subject; none when that is in its own process.
-    pub(crate) fn url(&self, subject: &str) -> Option<String> {
+    pub fn url(&self, subject: &str) -> Option<String> {
         match Database::of(subject) {
             Database::Memory | Database::Sqlite => None,
             Database::Postgres => Some(self.postgres.as_ref()?.url()),
@@ -95,7 +102,7 @@ impl Databases {
     }
 
     /// The process of the one behind a subject.
-    pub(crate) fn process_id(&self, subject: &str) -> Option<u32> {
+    pub fn process_id(&self, subject: &str) -> Option<u32> {
         match Database::of(subject) {
             Database::Memory | Database::Sqlite => None,
             Database::Postgres => self.postgres.as_ref()?.pid(),
@@ -105,7 +112,7 @@ impl Databases {
     }
 
     /// Writes out what is pending, so that no cell pays for another.
-    pub(crate) fn settle(&self) {
+    pub fn settle(&self) {
         if let Some(postgres) = &self.postgres {
             postgres.query("VACUUM ANALYZE").unwrap();
             postgres.query("CHECKPOINT").unwrap();

@@ -6,11 +6,11 @@ use std::time::Duration;
 
 /// What each thread had used up at one moment. The kernel counts nanoseconds per thread, but only hundredths
 /// of a second per process.
-pub(crate) struct Used(HashMap<u32, u64>);
+pub struct Used(HashMap<u32, u64>);
 
 impl Used {
     /// Of these processes and all they started.
-    pub(crate) fn by(roots: &[u32]) -> Used {
+    pub fn by(roots: &[u32]) -> Used {
         let mut used = HashMap::new();
         for process in with_children(roots) {
             let threads = fs::read_dir(format!("/proc/{process}/task")).into_iter().flatten().flatten();
@@ -27,7 +27,7 @@ impl Used {
     }
 
     /// Since an earlier moment. What ended meanwhile is left out.
-    pub(crate) fn since(&self, earlier: &Used) -> Duration {
+    pub fn since(&self, earlier: &Used) -> Duration {
         let used = |(thread, now): (&u32, &u64)| now.saturating_sub(*earlier.0.get(thread).unwrap_or(&0));
         Duration::from_nanos(self.0.iter().map(used).sum())
     }
