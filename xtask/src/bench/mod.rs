@@ -164,6 +164,11 @@ impl Places {
         command
     }
 
+    /// Whether the part was measured.
+    fn have(&self, part: &Part) -> bool {
+        part.results().any(|file| self.results.join(file).exists())
+    }
+
     fn keep(&self, name: &str, text: &str) -> Result<(), Problem> {
         let file = self.results.join(name);
         fs::write(&file, text).map_err(|cause| Problem::file("write", &file, &cause))
@@ -195,10 +200,8 @@ fn measure(part: &Part, wish: &Wish<'_>, places: &Places) -> Result<(), Problem>
 fn report(wish: &Wish<'_>, places: &Places) -> Result<(), Problem> {
     let mut samples = Samples::default();
     for part in &PARTS {
-        for database in part.databases {
-            samples.read(&read(&places.results.join(format!("{}-{database}.tsv", part.name))));
-        }
-        samples.read(&read(&places.results.join(format!("{}.tsv", part.name))));
+        let tables = part.results().filter(|file| file.ends_with(".tsv"));
+        tables.for_each(|file| samples.read(&read(&places.results.join(file))));
     }
     let locks = [places.root.join("Cargo.lock"), places.root.join("peers/Cargo.lock")];
     let locks: Vec<&Path> = locks.iter().map(PathBuf::as_path).collect();
@@ -216,7 +219,8 @@ fn report(wish: &Wish<'_>, places: &Places) -> Result<(), Problem> {
     ];
     for (name, text) in &sections {
         println!("## {name}\n\n{text}");
-        if wish.write {
+        // What stands there of a part that has not been measured here is worth more than an empty table.
+        if wish.write && Part::named(name).is_none_or(|part| places.have(part)) {
             let marks = Marks::of(&format!("cargo xtask bench -- {name} --write"));
             document::keep(text, &marks, &places.root.join("docs/benchmarks.md"))?;
         }

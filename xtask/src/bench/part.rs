@@ -58,6 +58,13 @@ pub(crate) const PARTS: [Part; 8] = [
 ];
 
 impl Part {
+    /// The files its results are kept in.
+    pub(crate) fn results(&self) -> impl Iterator<Item = String> {
+        let ending = if self.command.is_empty() { "txt" } else { "tsv" };
+        let of_databases = self.databases.iter().map(|database| format!("{}-{database}.tsv", self.name));
+        of_databases.chain([format!("{}.{ending}", self.name)])
+    }
+
     /// The one of this name.
     pub(crate) fn named(name: &str) -> Option<&'static Part> {
         PARTS.iter().find(|part| part.name == name)
