@@ -18,9 +18,10 @@ pub(crate) fn fill(subject: &str, live: usize, expired: usize) {
         let sessions = subject::sessions(subject, ".".as_ref()).await;
         let now = sessions.now();
         let data: Arc<str> = serde_json::to_string(&sample::data(7)).unwrap().into();
-        let day = Duration::from_secs(86_400);
+        let [hour, day] = [3_600, 86_400].map(Duration::from_secs);
         let row = |i: usize| {
-            let expires_at = if i < live { now.saturating_add(day) } else { now.saturating_sub(day) };
+            // Redis itself removes a row a day after it has expired.
+            let expires_at = if i < live { now.saturating_add(day) } else { now.saturating_sub(hour) };
             SessionRecord::from_columns(Columns {
                 id: SessionId::from_bytes(fastrand::u128(..).to_be_bytes()),
                 user_id: Some(UserId::new(i / 10).unwrap()),

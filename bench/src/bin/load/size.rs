@@ -201,9 +201,10 @@ impl Table {
 
     fn row(self, i: usize) -> Row {
         let now = SystemClock.now();
-        let day = Duration::from_secs(86_400);
+        let [hour, day] = [3_600, 86_400].map(Duration::from_secs);
         let expired = i.is_multiple_of(self.expired_each());
-        let expires_at = if expired { now.saturating_sub(day) } else { now.saturating_add(day) };
+        // Redis itself removes a row a day after it has expired.
+        let expires_at = if expired { now.saturating_sub(hour) } else { now.saturating_add(day) };
         let padding = "0123456789abcdef".repeat(9);
         Row {
             id: self.id(i),
