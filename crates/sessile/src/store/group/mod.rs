@@ -76,6 +76,8 @@ pub(crate) struct Bounds {
     pub(crate) batch: usize,
     /// Jobs that one lane takes though others are free: two statements would cost more.
     pub(crate) small: usize,
+    /// Jobs that have to wait before another lane begins beside one that is busy.
+    pub(crate) crowd: usize,
     /// Jobs that wait, at most.
     pub(crate) room: usize,
     /// How long a job waits for room.
@@ -85,7 +87,7 @@ pub(crate) struct Bounds {
 impl Bounds {
     /// For a store that can take so many batches at once.
     pub(crate) fn new(lanes: usize, patience: Duration) -> Bounds {
-        Bounds { lanes: lanes.max(1), batch: 128, small: 32, room: 4_096, patience }
+        Bounds { lanes: lanes.max(1), batch: 128, small: 32, crowd: 1, room: 4_096, patience }
     }
 }
 

@@ -281,7 +281,8 @@ impl<W: Work> State<W> {
 
     /// Whether all lanes are busy and another one may be started, which is then noted as started.
     fn lacks_lane(&mut self, bounds: &Bounds) -> bool {
-        let lacks = self.lanes == self.busy && self.lanes < bounds.lanes;
+        let is_crowded = self.lanes == 0 || self.inside.len() >= bounds.crowd;
+        let lacks = self.lanes == self.busy && self.lanes < bounds.lanes && is_crowded;
         self.lanes += usize::from(lacks);
         lacks
     }

@@ -179,6 +179,24 @@ async fn a_herd_asks_once() {
     scene.is_empty_soon().await;
 }
 
+/// Another lane begins beside a busy one as soon as enough wait, and not before.
+#[tokio::test]
+async fn a_second_lane_waits_for_a_crowd() {
+    let scene = Scene::<true>::within(Bounds { crowd: 3, ..Bounds::new(2, Duration::from_secs(5)) });
+    let first = scene.occupied(1).await;
+    let mut others = vec![scene.ask(2), scene.ask(3)];
+    settle().await;
+    assert_eq!(*scene.asked.lock(), [vec![1]], "two are no crowd");
+    others.push(scene.ask(4));
+    settle().await;
+    assert_eq!(*scene.asked.lock(), [vec![1], vec![2, 3, 4]]);
+    scene.gate.add_permits(10);
+    for caller in first.into_iter().chain(others) {
+        caller.await.unwrap().unwrap();
+    }
+    scene.is_empty_soon().await;
+}
+
 /// First come, first served; a batch has its bound, and a lane that is free gets its share.
 #[tokio::test]
 async fn no_lane_takes_all_and_nobody_is_overtaken() {

@@ -127,7 +127,8 @@ impl PostgresStore {
             writer.connected().await
         };
         connected.await.map_err(|fault| place.error(&format!("connect to {}", place.server), fault))?;
-        let group = Group::new(Writes(Arc::clone(&writer)), Bounds::new(apply::BATCHES, place.timeout));
+        let bounds = Bounds { crowd: apply::CROWD, ..Bounds::new(apply::BATCHES, place.timeout) };
+        let group = Group::new(Writes(Arc::clone(&writer)), bounds);
         let (turn, chunks) = (AtomicUsize::new(0), Chunks::new());
         Ok(PostgresStore(Arc::new(Inner {
             dialler,
