@@ -1,6 +1,7 @@
 //! What was aimed at, and whether it was reached.
 
-use super::samples::{Cell, Samples, Spread, median, ratio};
+use super::lines::Cell;
+use super::samples::{Samples, Spread, median, ratio};
 use super::tables::database_of;
 
 /// The databases, as they are written and as subjects name them.

@@ -5,6 +5,7 @@
 
 mod aims;
 mod chart;
+mod lines;
 mod machine;
 mod part;
 mod process;

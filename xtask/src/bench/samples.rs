@@ -1,7 +1,8 @@
-//! What the programs print: one line for each measurement, its fields separated by tabs.
+//! All that was measured: the lines that the programs print, put together.
 
 use std::collections::BTreeMap;
-use std::str::Split;
+
+use super::lines::{Cell, Fields, Lag, Line as _, Memory, Purge, Purged, Size, Written};
 
 /// All lines that were read.
 #[derive(Default)]
@@ -20,82 +21,6 @@ pub(crate) struct Samples {
     pub(crate) versions: BTreeMap<String, String>,
 }
 
-/// What one round saw of a cell, and of bare axum just before. Times in microseconds.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Cell {
-    pub(crate) rate: f64,
-    pub(crate) server: f64,
-    pub(crate) database: f64,
-    pub(crate) p50: f64,
-    pub(crate) p99: f64,
-    pub(crate) failed: f64,
-    pub(crate) bare_rate: f64,
-    pub(crate) bare_server: f64,
-    pub(crate) bare_p50: f64,
-    pub(crate) bare_p99: f64,
-}
-
-/// Requests beside a purge, or before it.
-pub(crate) struct Purge {
-    pub(crate) subject: String,
-    pub(crate) work: String,
-    pub(crate) phase: String,
-    pub(crate) rate: f64,
-    pub(crate) p50: f64,
-    pub(crate) p99: f64,
-    pub(crate) max: f64,
-    pub(crate) failed: f64,
-}
-
-/// What a purge without a pause removed, after the one in the background.
-pub(crate) struct Purged {
-    pub(crate) subject: String,
-    pub(crate) rows: f64,
-    pub(crate) expired: f64,
-    pub(crate) removed: f64,
-    pub(crate) seconds: f64,
-}
-
-/// Processor time for an operation on a table of this size.
-pub(crate) struct Size {
-    pub(crate) store: String,
-    pub(crate) rows: f64,
-    pub(crate) operation: String,
-    pub(crate) server: f64,
-    pub(crate) database: f64,
-}
-
-/// How long a cache went on after sessions were ended elsewhere, beside so many clients.
-pub(crate) struct Lag {
-    pub(crate) store: String,
-    pub(crate) way: String,
-    pub(crate) clients: f64,
-    pub(crate) endings: f64,
-    pub(crate) p50: f64,
-    pub(crate) p99: f64,
-    pub(crate) p999: f64,
-    pub(crate) worst: f64,
-    /// Endings the cache had heard of before whoever ended the session was answered.
-    pub(crate) early: f64,
-}
-
-/// What one round saw of writes to a table with a feed or without.
-#[derive(Clone, Copy)]
-pub(crate) struct Written {
-    pub(crate) rate: f64,
-    pub(crate) p50: f64,
-    pub(crate) p99: f64,
-    pub(crate) database: f64,
-}
-
-/// Bytes for each session.
-pub(crate) struct Memory {
-    pub(crate) what: String,
-    pub(crate) sessions: f64,
-    pub(crate) resident: f64,
-    pub(crate) counted: f64,
-}
-
 /// The middle of several rounds, the lowest and the highest.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Spread {
@@ -104,125 +29,12 @@ pub(crate) struct Spread {
     pub(crate) high: f64,
 }
 
-/// The fields of a line that are left.
-struct Fields<'a>(Split<'a, char>);
-
-impl Fields<'_> {
-    fn text(&mut self) -> Option<String> {
-        self.0.next().map(str::to_owned)
-    }
-
-    fn texts<const N: usize>(&mut self) -> Option<[String; N]> {
-        let texts: Vec<String> = (0..N).map_while(|_| self.text()).collect();
-        texts.try_into().ok()
-    }
-
-    fn number(&mut self) -> Option<f64> {
-        self.0.next()?.parse().ok()
-    }
-}
-
-/// What a line holds after the word that says so. The fields stand in the order of the line.
-impl Cell {
-    fn of(line: &mut Fields<'_>) -> Option<Self> {
-        Some(Self {
-            rate: line.number()?,
-            server: line.number()?,
-            database: line.number()?,
-            p50: line.number()?,
-            p99: line.number()?,
-            failed: line.number()?,
-            bare_rate: line.number()?,
-            bare_server: line.number()?,
-            bare_p50: line.number()?,
-            bare_p99: line.number()?,
-        })
-    }
-}
-
-impl Purge {
-    fn of(line: &mut Fields<'_>) -> Option<Self> {
-        Some(Self {
-            subject: line.text()?,
-            work: line.text()?,
-            phase: line.text()?,
-            rate: line.number()?,
-            p50: line.number()?,
-            p99: line.number()?,
-            max: line.number()?,
-            failed: line.number()?,
-        })
-    }
-}
-
-impl Purged {
-    fn of(line: &mut Fields<'_>) -> Option<Self> {
-        Some(Self {
-            subject: line.text()?,
-            rows: line.number()?,
-            expired: line.number()?,
-            removed: line.number()?,
-            seconds: line.number()?,
-        })
-    }
-}
-
-impl Size {
-    fn of(line: &mut Fields<'_>) -> Option<Self> {
-        Some(Self {
-            store: line.text()?,
-            rows: line.number()?,
-            operation: line.text()?,
-            server: line.number()?,
-            database: line.number()?,
-        })
-    }
-}
-
-impl Lag {
-    fn of(line: &mut Fields<'_>) -> Option<Self> {
-        Some(Self {
-            store: line.text()?,
-            way: line.text()?,
-            clients: line.number()?,
-            endings: line.number()?,
-            p50: line.number()?,
-            p99: line.number()?,
-            p999: line.number()?,
-            worst: line.number()?,
-            early: line.number()?,
-        })
-    }
-}
-
-impl Written {
-    fn of(line: &mut Fields<'_>) -> Option<Self> {
-        Some(Self {
-            rate: line.number()?,
-            p50: line.number()?,
-            p99: line.number()?,
-            database: line.number()?,
-        })
-    }
-}
-
-impl Memory {
-    fn of(line: &mut Fields<'_>) -> Option<Self> {
-        Some(Self {
-            what: line.text()?,
-            sessions: line.number()?,
-            resident: line.number()?,
-            counted: line.number()?,
-        })
-    }
-}
-
 impl Samples {
     /// Adds what a program printed. A line of another kind, or half a one, is for people.
     pub(crate) fn read(&mut self, text: &str) {
         for line in text.lines() {
-            let mut line = Fields(line.split('\t'));
-            let kind = line.text().unwrap_or_default();
+            let mut line = Fields::of(line);
+            let kind: String = line.next().unwrap_or_default();
             let _ = self.take(&kind, &mut line);
         }
     }

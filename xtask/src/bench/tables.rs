@@ -3,7 +3,8 @@
 use std::fmt::Write as _;
 
 use super::aims::{self, DATABASES};
-use super::samples::{Cell, Samples, Spread, Written, median, ratio};
+use super::lines::{Cell, Written};
+use super::samples::{Samples, Spread, median, ratio};
 
 /// The works in the order of the tables.
 pub(crate) const WORKS: [&str; 8] =

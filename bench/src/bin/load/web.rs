@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use sessile_bench::Measured;
 use sessile_bench::databases::{Database, Databases};
 
 use crate::client::{Client, Load};
@@ -67,12 +68,8 @@ const LONE: &[Cells] = &[
 /// How the cells are measured.
 #[derive(clap::Args)]
 pub(crate) struct Plan {
-    /// How often each cell is measured
-    #[arg(long, default_value_t = 5)]
-    rounds: usize,
-    /// How long each cell is measured
-    #[arg(long, default_value_t = 1.0)]
-    seconds: f64,
+    #[command(flatten)]
+    measured: Measured,
     /// Only subjects whose name holds this
     #[arg(long, default_value = "")]
     only: String,
@@ -96,7 +93,7 @@ fn measure(part: &str, cells: &[Cells], connections: usize, plan: &Plan) {
         |cells: &&Cells| plan.databases.contains(&Database::of(cells.0)) && cells.0.contains(&plan.only);
     let cells: Vec<&Cells> = cells.iter().filter(wanted).collect();
     let databases = Databases::start(&plan.databases);
-    let time = Duration::from_secs_f64(plan.seconds);
+    let time = plan.measured.time();
     let mut ready: BTreeMap<&str, (Server, Client)> = BTreeMap::new();
     for (subject, _) in cells.iter().copied().chain([&("bare", IDLE)]) {
         let server = Server::start(subject, &databases);
@@ -106,7 +103,7 @@ fn measure(part: &str, cells: &[Cells], connections: usize, plan: &Plan) {
     }
     let mut groups: Vec<(&str, &[Work])> =
         cells.iter().flat_map(|(subject, groups)| groups.iter().map(|works| (*subject, *works))).collect();
-    for round in 1..=plan.rounds {
+    for round in 1..=plan.measured.rounds {
         databases.settle();
         fastrand::shuffle(&mut groups);
         for (subject, works) in &groups {

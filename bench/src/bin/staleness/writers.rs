@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use sessile::engine::CacheOptions;
 use sessile::{SessionId, Sessions};
+use sessile_bench::Measured;
 use sessile_bench::databases::{Database, Databases};
 use sessile_bench::latencies::micros_at;
 use sessile_bench::processes::Used;
@@ -19,12 +20,8 @@ const WARM_UP: Duration = Duration::from_millis(300);
 /// What is measured.
 #[derive(clap::Args)]
 pub(crate) struct Plan {
-    /// How often each cell is measured
-    #[arg(long, default_value_t = 5)]
-    rounds: usize,
-    /// How long each cell is measured
-    #[arg(long, default_value_t = 1.0)]
-    seconds: f64,
+    #[command(flatten)]
+    measured: Measured,
 }
 
 /// Who hears of the writes.
@@ -76,11 +73,11 @@ pub(crate) fn run(plan: &Plan) {
     let servers = Databases::start(&[Database::Postgres]);
     let server = servers.postgres.as_ref().unwrap();
     let stage = Stage { url: server.url(), server: server.pid().unwrap() };
-    let time = Duration::from_secs_f64(plan.seconds);
+    let time = plan.measured.time();
     let of = |kind| CLIENTS.map(|clients| Load { kind, clients });
     let mut loads = [of(Kind::Grouped), of(Kind::Apart)].concat();
     let mut feeds = Feed::ALL;
-    for round in 1..=plan.rounds {
+    for round in 1..=plan.measured.rounds {
         servers.settle();
         fastrand::shuffle(&mut loads);
         for load in &loads {

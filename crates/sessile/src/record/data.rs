@@ -6,6 +6,7 @@
 
 mod index;
 mod outline;
+mod seen;
 
 use std::{
     borrow::Cow,
@@ -19,6 +20,7 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use self::index::Index;
 pub(crate) use self::outline::Outline;
+use self::seen::Seen;
 use super::json::{self, JsonError, Kind, Lone, Member};
 
 /// The key under which sessile keeps what it must itself remember about a session. Handlers neither see nor
@@ -191,22 +193,6 @@ impl Entry {
 
     fn is_reserved(&self, source: &str) -> bool {
         self.is(source, RESERVED_KEY.as_bytes())
-    }
-}
-
-/// Which keys were there, roughly: most are told from all others without a look at those.
-#[derive(Default)]
-struct Seen(u64);
-
-impl Seen {
-    /// Whether the key may have been there before; it is from here on.
-    fn perhaps(&mut self, key: &[u8]) -> bool {
-        let end = |byte: Option<&u8>| usize::from(byte.copied().unwrap_or_default());
-        let sort = key.len() ^ end(key.first()) << 1 ^ end(key.last()) << 2;
-        let sort = 1 << (sort % 64);
-        let perhaps = self.0 & sort != 0;
-        self.0 |= sort;
-        perhaps
     }
 }
 

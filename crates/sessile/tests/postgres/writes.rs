@@ -76,6 +76,40 @@ async fn writes_that_come_together_are_committed_together() {
     assert_eq!(schema.value(transactions).await, statements.to_string());
 }
 
+/// [R12] Batches of one process meet on two connections: of those who change the same row from the same text
+/// one wins, and all others are told that they did not.
+#[tokio::test]
+async fn batches_side_by_side_lose_no_update() {
+    let schema = Schema::new().await;
+    let url = format!("{}&application_name={}", schema.url(), schema.name);
+    let store = PostgresStore::connect(&url).await.unwrap();
+    store.init().await.unwrap();
+    let rows = 40;
+    store.apply_many((0..rows).map(insert).collect()).await;
+    let mut tasks = JoinSet::new();
+    for attempt in 0..10 {
+        for number in 0..rows {
+            let store = store.clone();
+            let write = update(number, "{}", &format!("{{\"attempt\": {attempt}}}"));
+            tasks.spawn(async move { (number, attempt, store.apply(write).await.unwrap()) });
+        }
+    }
+    let mut winners: Vec<_> = tasks.join_all().await;
+    winners.retain(|(_, _, outcome)| *outcome == Outcome::Applied);
+    winners.sort_unstable_by_key(|(number, ..)| *number);
+    assert!(winners.iter().map(|(number, ..)| *number).eq(0..rows), "one for each row");
+    for (number, attempt, _) in winners {
+        let row = store.load(id(number)).await.unwrap().unwrap();
+        assert_eq!(row.stored_data().as_text(), Some(&*format!("{{\"attempt\": {attempt}}}")));
+    }
+    let writers = format!(
+        "SELECT count(*) FROM pg_stat_activity WHERE application_name = '{}' \
+         AND query ~ '^(UPDATE|COMMIT)'",
+        schema.name
+    );
+    assert_eq!(schema.value(&writers).await, "2", "connections that wrote");
+}
+
 /// [R15] Too long for its column: only the database knows, and only the one row is told.
 #[tokio::test]
 async fn a_row_that_fails_fails_alone() {

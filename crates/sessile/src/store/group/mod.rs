@@ -2,7 +2,8 @@
 //!
 //! No timer: who finds nobody here does its job at once and by itself, without a hop to another task. Who
 //! comes meanwhile waits in one line, first come, first served. A few lanes, tasks with one batch under way
-//! each, take what waits until there is nothing more. A caller that is alone occupies no lane, so that one
+//! each, take what waits until there is nothing more; where small batches are dear, a further lane begins only
+//! when a crowd waits. A caller that is alone occupies no lane, so that one
 //! who stops being polled keeps nobody waiting.
 //!
 //! A caller that goes away neither cancels nor poisons a batch, because no batch runs inside a caller. Its
