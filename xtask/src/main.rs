@@ -28,7 +28,7 @@ tasks:
   test [-- ARGS]  set up what the tests need, then run all of them; ARGS go to `cargo test`
   bench [-- [PARTS] [DATABASES] [OPTIONS]]
                   measure, and print the tables of docs/benchmarks.md; --write keeps them there, and the
-                  charts in docs/images; PARTS: process, web, lone, purge, size, memory, staleness, feed, or
+                  charts in docs/images; PARTS: process, web, lone, purge, size, footprint, staleness, feed, or
                   `report` for a report of what was measured before; DATABASES: memory, sqlite, postgres,
                   mariadb, redis; OPTIONS: as `bench -- help` lists them
   conformance [--write]

@@ -27,7 +27,7 @@ use crate::setup;
 use crate::step::command_line;
 
 pub(crate) const USAGE: &str = "\
-PARTS: process, web, lone, purge, size, memory, staleness, feed; all of them by default; none with `report`
+PARTS: process, web, lone, purge, size, footprint, staleness, feed; all of them by default; none with `report`
 DATABASES: memory, sqlite, postgres, mariadb, redis; all of them by default
 OPTIONS: --write
          --rounds N (5): web, lone, feed
@@ -35,7 +35,7 @@ OPTIONS: --write
          --only NAME, subjects whose name holds it: web, lone
          --live N (100000), --expired N (1000000): purge
          --rows N of the large table (10000000): size
-         --sessions N (100000): memory
+         --sessions N (100000): footprint
          --endings N (20000): staleness";
 
 /// What is asked for.
@@ -76,7 +76,18 @@ impl<'a> Wish<'a> {
         if wish.databases.is_empty() {
             wish.databases.extend(DATABASES.map(|(_, database)| database));
         }
+        if let Some(part) = wish.parts.iter().find(|part| wish.databases_of(part).next().is_none()) {
+            let asked = wish.databases.join(", ");
+            let (name, on) = (part.name, part.databases.join(", "));
+            return Err(Problem::new(format!("{name} is not measured on {asked}, but on {on}")));
+        }
         Ok(wish)
+    }
+
+    /// Those that this part is run for, each apart; one without a name where it is run once.
+    fn databases_of(&self, part: &Part) -> impl Iterator<Item = Option<&'a str>> {
+        let named = self.databases.iter().copied().filter(|database| part.databases.contains(database));
+        named.map(Some).chain(part.databases.is_empty().then_some(None))
     }
 
     /// The options that this part takes, as they go to its program.
@@ -181,18 +192,12 @@ fn measure(part: &Part, wish: &Wish<'_>, places: &Places) -> Result<(), Problem>
         let printed = places.cargo(&["bench", "--package", "sessile-bench", "--bench", "requests"])?;
         return places.keep("process.txt", &printed);
     };
-    let command = || {
+    for database in wish.databases_of(part) {
         let mut command = places.program(program);
-        command.args(words).args(wish.options_of(part));
-        command
-    };
-    if part.databases.is_empty() {
-        let printed = places.captured(&mut command())?;
-        return places.keep(&format!("{}.tsv", part.name), &printed);
-    }
-    for database in wish.databases.iter().filter(|database| part.databases.contains(database)) {
-        let printed = places.captured(command().arg(database))?;
-        places.keep(&format!("{}-{database}.tsv", part.name), &printed)?;
+        command.args(words).args(wish.options_of(part)).args(database);
+        let printed = places.captured(&mut command)?;
+        let file = database.map_or(part.name.to_owned(), |database| format!("{}-{database}", part.name));
+        places.keep(&format!("{file}.tsv"), &printed)?;
     }
     Ok(())
 }
@@ -213,7 +218,7 @@ fn report(wish: &Wish<'_>, places: &Places) -> Result<(), Problem> {
         ("lone", tables::lone(&samples)),
         ("purge", tables::purge(&samples)),
         ("size", tables::size(&samples)),
-        ("memory", tables::memory(&samples)),
+        ("footprint", tables::memory(&samples)),
         ("staleness", tables::staleness(&samples)),
         ("feed", tables::feed(&samples)),
         ("process", process::table(&read(&places.results.join("process.txt")))),
@@ -283,6 +288,15 @@ mod tests {
         let text = Wish::of(&["oracle"]).unwrap_err().to_string();
         assert!(text.contains("\"oracle\" is no part or database") && text.contains("PARTS"), "{text}");
         assert!(Wish::of(&["--rounds"]).is_err());
+        let text = Wish::of(&["size", "memory"]).unwrap_err().to_string();
+        assert_eq!(text, "size is not measured on memory, but on sqlite, postgres, mariadb, redis");
+    }
+
+    #[test]
+    fn no_word_means_two_things() {
+        for (_, database) in DATABASES {
+            assert_eq!(Part::named(database), None);
+        }
     }
 
     #[test]

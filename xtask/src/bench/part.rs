@@ -42,7 +42,7 @@ pub(crate) const PARTS: [Part; 8] = [
         options: &["--seconds", "--live", "--expired"],
     },
     Part { name: "size", command: &["load", "size"], databases: STORED, options: &["--seconds", "--rows"] },
-    Part { name: "memory", command: &["memory"], databases: &[], options: &["--sessions"] },
+    Part { name: "footprint", command: &["memory"], databases: &[], options: &["--sessions"] },
     Part {
         name: "staleness",
         command: &["staleness", "ends"],
