@@ -28,15 +28,15 @@ macro_rules! scripts {
 }
 
 scripts! {
-    INSERT = "lua/row.lua", "lua/insert.lua";
-    UPDATE = "lua/row.lua", "lua/update.lua";
-    TOUCH = "lua/row.lua", "lua/touch.lua";
-    DELETE = "lua/row.lua", "lua/delete.lua";
-    ROTATE = "lua/row.lua", "lua/rotate.lua";
-    PREPARE = "lua/row.lua", "lua/prepare.lua";
-    DECIDE = "lua/row.lua", "lua/decide.lua";
-    FINISH = "lua/row.lua", "lua/finish.lua";
-    FORGET = "lua/row.lua", "lua/forget.lua";
+    INSERT = "lua/begin.lua", "lua/row.lua", "lua/insert.lua";
+    UPDATE = "lua/begin.lua", "lua/update.lua", "lua/row.lua", "lua/update_others.lua";
+    TOUCH = "lua/begin.lua", "lua/row.lua", "lua/touch.lua";
+    DELETE = "lua/begin.lua", "lua/row.lua", "lua/delete.lua";
+    ROTATE = "lua/begin.lua", "lua/row.lua", "lua/rotate.lua";
+    PREPARE = "lua/begin.lua", "lua/row.lua", "lua/prepare.lua";
+    DECIDE = "lua/begin.lua", "lua/decide.lua";
+    FINISH = "lua/begin.lua", "lua/finish.lua";
+    FORGET = "lua/begin.lua", "lua/forget.lua";
     PURGE = "lua/purge.lua";
     DELETE_USER = "lua/delete_user.lua";
     PRUNE = "lua/prune.lua";
@@ -75,25 +75,27 @@ impl Request<'_> {
     }
 
     /// A script by its hash, which a server forgets when it restarts.
-    pub(super) fn command(&self) -> Cmd {
+    pub(super) fn command(&self) -> Cow<'_, Cmd> {
         match self {
-            Request::Plain(command) => command.clone(),
-            Request::Script { script, .. } => self.evaluate("EVALSHA", &script.hash),
+            Request::Plain(command) => Cow::Borrowed(command),
+            Request::Script { script, .. } => Cow::Owned(self.evaluate("EVALSHA", &script.hash)),
         }
     }
 
     /// A script with its text, which the server remembers from then on.
-    pub(super) fn command_in_full(&self) -> Cmd {
+    pub(super) fn command_in_full(&self) -> Cow<'_, Cmd> {
         match self {
-            Request::Plain(command) => command.clone(),
-            Request::Script { script, .. } => self.evaluate("EVAL", &script.text),
+            Request::Plain(command) => Cow::Borrowed(command),
+            Request::Script { script, .. } => Cow::Owned(self.evaluate("EVAL", &script.text)),
         }
     }
 
     fn evaluate(&self, how: &str, script: &str) -> Cmd {
-        let mut command = redis::cmd(how);
+        let mut command = Cmd::new();
         if let Request::Script { keys, arguments, .. } = self {
-            command.arg(script).arg(keys.len());
+            let bytes = keys.iter().map(String::len).chain(arguments.iter().map(|argument| argument.len()));
+            command = Cmd::with_capacity(keys.len() + arguments.len() + 3, bytes.sum::<usize>() + 64);
+            command.arg(how).arg(script).arg(keys.len());
             for key in keys {
                 command.arg(key);
             }

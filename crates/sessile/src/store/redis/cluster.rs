@@ -132,8 +132,7 @@ impl Inner {
     }
 
     async fn look(&self, id: SessionId) -> Result<Found, Fault> {
-        let mut answers = self.link.read(&[self.scribe("").read(id)]).await;
-        row::found(id, answers.pop().unwrap_or_else(|| Err(strange())))
+        row::found(id, self.link.look(self.scribe("").read(id)).await)
     }
 
     /// What a prepared row is: the row that counts, or nothing.
@@ -143,8 +142,7 @@ impl Inner {
             Ok(old) => {
                 let mut command = Cmd::new();
                 command.arg("HGET").arg(self.keys.row(old)).arg("rotated_to");
-                let pointer = self.link.read(&[Request::Plain(command)]).await.pop();
-                match pointer.unwrap_or_else(|| Err(strange()))? {
+                match self.link.look(Request::Plain(command)).await? {
                     Value::BulkString(to) => (to == new.to_string().as_bytes()).then_some(old),
                     _ => None,
                 }

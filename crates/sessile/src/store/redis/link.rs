@@ -169,12 +169,13 @@ impl Link {
     /// in their order, unless the server has forgotten a script.
     pub(super) async fn send(&self, requests: &[Request<'_>]) -> Vec<Answer> {
         requests.iter().for_each(|request| self.log(request));
-        let mut answers = self.send_commands(requests.iter().map(Request::command).collect()).await;
+        let commands = requests.iter().map(|request| request.command().into_owned()).collect();
+        let mut answers = self.send_commands(commands).await;
         let unknown: Vec<usize> = (0..requests.len())
             .filter(|&at| answers[at].as_ref().is_err_and(Fault::is_unknown_script))
             .collect();
         if !unknown.is_empty() {
-            let again = unknown.iter().map(|&at| requests[at].command_in_full()).collect();
+            let again = unknown.iter().map(|&at| requests[at].command_in_full().into_owned()).collect();
             for (at, answer) in unknown.iter().zip(self.send_commands(again).await) {
                 answers[*at] = answer;
             }
@@ -184,8 +185,23 @@ impl Link {
 
     /// Sends one.
     pub(super) async fn ask(&self, request: Request<'_>) -> Answer {
-        let answer = self.send(std::slice::from_ref(&request)).await.pop();
-        answer.unwrap_or_else(|| Err(super::fault::strange()))
+        self.ask_for(&request).await
+    }
+
+    async fn ask_for(&self, request: &Request<'_>) -> Answer {
+        self.log(request);
+        match self.send_command(&request.command()).await {
+            Err(fault) if fault.is_unknown_script() => self.send_command(&request.command_in_full()).await,
+            answer => answer,
+        }
+    }
+
+    /// Sends one that reads: once more if the connection breaks.
+    pub(super) async fn look(&self, request: Request<'_>) -> Answer {
+        match self.ask_for(&request).await {
+            Err(Fault::Cut(_)) => self.ask_for(&request).await,
+            answer => answer,
+        }
     }
 
     /// Sends reads: once more if the connection breaks.
@@ -205,6 +221,13 @@ impl Link {
         tracing::trace!(target: "sessile::redis", command = request.name(), server = &*place.server);
     }
 
+    async fn send_command(&self, command: &redis::Cmd) -> Answer {
+        match self {
+            Link::Single(single) => single.send_one(command).await,
+            Link::Cluster(cluster) => cluster.send_one(command).await,
+        }
+    }
+
     async fn send_commands(&self, commands: Vec<redis::Cmd>) -> Vec<Answer> {
         match self {
             Link::Single(single) => single.send(commands).await,
@@ -222,11 +245,13 @@ pub(super) struct Cluster {
 impl Cluster {
     /// Each goes to the node that has its slot; on one node they pipeline.
     async fn send(&self, commands: Vec<redis::Cmd>) -> Vec<Answer> {
-        let send = |command: redis::Cmd| async move {
-            let mut connection = self.connection.clone();
-            answer(connection.req_packed_command(&command).await?)
-        };
+        let send = |command: redis::Cmd| async move { self.send_one(&command).await };
         join_all(commands.into_iter().map(send)).await
+    }
+
+    async fn send_one(&self, command: &redis::Cmd) -> Answer {
+        let mut connection = self.connection.clone();
+        answer(connection.req_packed_command(command).await?)
     }
 }
 
@@ -235,6 +260,15 @@ impl Cluster {
 struct Session {
     connection: MultiplexedConnection,
     end: Arc<End>,
+}
+
+impl Session {
+    /// Gives the connection up when the answer says that it is no good.
+    fn mind(&self, answer: &Answer) {
+        if answer.as_ref().is_err_and(Fault::ends_the_connection) {
+            self.end.tell();
+        }
+    }
 }
 
 /// Tells that a connection is over.
@@ -303,33 +337,34 @@ impl Single {
     }
 
     /// All in one message.
-    async fn send(&self, mut commands: Vec<redis::Cmd>) -> Vec<Answer> {
+    async fn send(&self, commands: Vec<redis::Cmd>) -> Vec<Answer> {
         let count = commands.len();
         let mut session = match self.session().await {
             Ok(session) => session,
             Err(fault) => return vec![Err(fault); count],
         };
-        let values = match commands.pop() {
-            None => return Vec::new(),
-            Some(only) if count == 1 => {
-                session.connection.req_packed_command(&only).await.map(|value| vec![value])
-            }
-            Some(last) => {
-                let mut pipeline = Pipeline::with_capacity(count);
-                for command in commands.into_iter().chain([last]) {
-                    pipeline.add_command(command);
-                }
-                session.connection.req_packed_commands(&pipeline, 0, count).await
-            }
-        };
+        if count == 0 {
+            return Vec::new();
+        }
+        let mut pipeline = Pipeline::with_capacity(count);
+        for command in commands {
+            pipeline.add_command(command);
+        }
+        let values = session.connection.req_packed_commands(&pipeline, 0, count).await;
         let answers: Vec<Answer> = match values.map_err(Fault::from) {
             Ok(values) => values.into_iter().map(answer).collect(),
             Err(fault) => vec![Err(fault); count],
         };
-        if answers.iter().any(|answer| answer.as_ref().is_err_and(Fault::ends_the_connection)) {
-            session.end.tell();
-        }
+        answers.iter().for_each(|answer| session.mind(answer));
         answers
+    }
+
+    async fn send_one(&self, command: &redis::Cmd) -> Answer {
+        let mut session = self.session().await?;
+        let answer =
+            session.connection.req_packed_command(command).await.map_err(Fault::from).and_then(answer);
+        session.mind(&answer);
+        answer
     }
 }
 

@@ -169,6 +169,15 @@ impl RedisStore {
         move |fault| self.0.place.error(action, fault)
     }
 
+    async fn one(&self, write: Write) -> Made {
+        let inner = &self.0;
+        if inner.link.is_cluster() {
+            return inner.make(write).await;
+        }
+        inner.link.ready().await?;
+        verdict(inner.link.ask(inner.scribe("").write(&write)).await).map(outcome)
+    }
+
     /// Makes writes of different rows.
     async fn wave(&self, writes: Vec<Write>) -> Vec<Made> {
         let inner = &self.0;
@@ -237,8 +246,11 @@ impl SessionStore for RedisStore {
     }
 
     async fn apply(&self, write: Write) -> Result<Outcome, StoreError> {
-        let outcome = self.apply_many(vec![write]).await.pop();
-        outcome.unwrap_or_else(|| Err(self.error("apply a write")(strange())))
+        let made = match foregone(&write) {
+            Some(made) => made,
+            None => self.one(write).await,
+        };
+        made.map_err(self.error("apply a write"))
     }
 
     async fn apply_many(&self, writes: Vec<Write>) -> Vec<Result<Outcome, StoreError>> {

@@ -22,7 +22,7 @@ pub(super) enum Found {
 
 /// Asks for a row.
 pub(super) fn read(key: String) -> Request<'static> {
-    let mut command = Cmd::new();
+    let mut command = Cmd::with_capacity(9, key.len() + 80);
     command.arg("HMGET").arg(key);
     for field in ["user_id", "data", "created_at", "expires_at", "updated_at", "rotated_from", "rotated_to"] {
         command.arg(field);

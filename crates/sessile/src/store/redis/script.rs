@@ -100,14 +100,17 @@ impl<'a> Scribe<'a> {
             Expiry::Extend(to) => ("extend", Some(to)),
             Expiry::Set(to) => ("set", Some(to)),
         };
-        let [expiry, count, last] = match expires_at {
-            Some(to) => [text(to), micros(to), made(end(to))],
-            None => [lent(""), lent(""), lent("")],
-        };
-        let head = [text(update.now.get()), is_text, content, lent(&update.data)];
-        let user = [lent(user_change), lent(user)];
-        let expiry = [lent(change), expiry, count, last, made(MARGIN_MILLIS)];
-        self.on(&call::UPDATE, update.id, head.into_iter().chain(user).chain(expiry))
+        let mut rest = Vec::with_capacity(11);
+        rest.extend([text(update.now.get()), is_text, content, lent(&update.data)]);
+        rest.extend([lent(user_change), lent(change)]);
+        if update.user_id.is_some() || expires_at.is_some() {
+            let [expiry, count, last] = match expires_at {
+                Some(to) => [text(to), micros(to), made(end(to))],
+                None => [lent(""), lent(""), lent("")],
+            };
+            rest.extend([lent(user), expiry, count, last, made(MARGIN_MILLIS)]);
+        }
+        self.on(&call::UPDATE, update.id, rest)
     }
 
     pub(super) fn touch(self, touch: &'a Touch) -> Request<'a> {

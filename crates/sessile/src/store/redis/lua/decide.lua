@@ -6,7 +6,7 @@ if read[5] then
   return UNMATCHED
 end
 if read[4] then return UNRESOLVED end
-if not read[2] or read[2] <= ARGV[4] or not same(read[1], ARGV[5], ARGV[6]) then return UNMATCHED end
+if not read[2] or read[2] <= ARGV[4] or read[1] ~= (ARGV[5] == '1' and ARGV[6]) then return UNMATCHED end
 redis.call('DEL', row)
 redis.call('HSET', row, 'rotated_to', ARGV[7], 'attempt', attempt)
 redis.call('PEXPIREAT', row, ARGV[8])

@@ -4,7 +4,7 @@
 if attempt ~= '' and redis.call('HGET', KEYS[4], 'attempt') == attempt then return APPLIED end
 local read = redis.call('HMGET', row, 'data', 'expires_at', 'user_id', 'rotated_from')
 if read[4] then return UNRESOLVED end
-if not read[2] or read[2] <= ARGV[4] or not same(read[1], ARGV[5], ARGV[6]) then return UNMATCHED end
+if not read[2] or read[2] <= ARGV[4] or read[1] ~= (ARGV[5] == '1' and ARGV[6]) then return UNMATCHED end
 if KEYS[4] ~= row and redis.call('EXISTS', KEYS[4]) == 1 then return UNMATCHED end
 -- What needs memory comes first, so that a full server refuses all of it.
 redis.call('ZADD', KEYS[5], 0, ARGV[7])

@@ -1,9 +1,4 @@
--- Begins every script on one row. KEYS: the row, the ids of its bucket, their expiries.
--- ARGV[1]: the id. ARGV[2]: how users' keys begin, empty where they are on other servers.
--- ARGV[3]: names the attempt, so that one which is sent twice is made once; empty where none is.
-local row, ids, expiries = KEYS[1], KEYS[2], KEYS[3]
-local id, users, attempt = ARGV[1], ARGV[2], ARGV[3]
-local APPLIED, UNMATCHED, UNRESOLVED = 1, 0, 2
+-- What the scripts on one row do with it.
 
 local function sign()
   if attempt ~= '' then redis.call('HSET', row, 'attempt', attempt) end
@@ -41,10 +36,4 @@ end
 local function renewed(user)
   if users == '' and user then return { APPLIED, '', user } end
   return APPLIED
-end
-
--- Whether the data are those that were read; a row without data has NULL.
-local function same(data, is_text, text)
-  if is_text == '1' then return data == text end
-  return not data
 end
