@@ -20,7 +20,7 @@ use rusqlite::Connection;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use super::apply::{self, Applied};
-use super::checkpoint::{self, Checkpoints};
+use super::checkpoint::{self, Checkpoints, Told};
 use super::fault::{self, Place, unavailable};
 use super::reader::Shared;
 use super::sql::{self, Sql};
@@ -46,10 +46,13 @@ struct Batch {
 
 /// Anything else, in transactions of its own.
 struct Task {
-    run: Box<dyn FnOnce(&Connection) + Send>,
+    /// Returns what tells its caller.
+    run: Box<dyn FnOnce(&Connection) -> Told + Send>,
     deadline: Instant,
-    /// Whether the writes that wait when its turn comes go first: nobody waits for it.
+    /// Nobody waits for it: the writes that wait when its turn comes go first, and so does what it leaves in the
+    /// log, before its caller is told.
     yields: bool,
+    has_yielded: bool,
     _room: OwnedSemaphorePermit,
 }
 
@@ -109,7 +112,7 @@ impl Writer {
     }
 
     /// The same for what no request waits for: when its turn comes, it lets all writes that wait by then go
-    /// first, once.
+    /// first, once; and it ends when a long log has been moved into the file.
     pub(super) async fn run_behind<T, F>(&self, action: &'static str, work: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
@@ -126,10 +129,17 @@ impl Writer {
         let room = self.room(1).await?;
         let (reply, answer) = oneshot::channel();
         let run = Box::new(move |connection: &Connection| {
+            let done = work(connection);
             // Nobody waits any more: nothing to do about that.
-            let _ = reply.send(work(connection));
+            Box::new(move |_| drop(reply.send(done))) as Told
         });
-        self.send(Job::Task(Task { run, deadline: self.deadline(), yields, _room: room }))?;
+        self.send(Job::Task(Task {
+            run,
+            deadline: self.deadline(),
+            yields,
+            has_yielded: false,
+            _room: room,
+        }))?;
         let done = answer.await.map_err(|_| Refused::gone())?;
         done.map_err(|error| self.place.error(action, error))
     }
@@ -203,9 +213,9 @@ impl Worker {
             let mut next = VecDeque::from([first]);
             while let Some(job) = next.pop_front() {
                 let work = match job {
-                    Job::Task(task) if task.yields => {
+                    Job::Task(task) if task.yields && !task.has_yielded => {
                         let (group, after) = gather(Vec::new(), queued);
-                        next.push_back(Job::Task(Task { yields: false, ..task }));
+                        next.push_back(Job::Task(Task { has_yielded: true, ..task }));
                         next.extend(after);
                         catch_unwind(AssertUnwindSafe(|| self.group(group)))
                     }
@@ -231,7 +241,14 @@ impl Worker {
     fn task(&self, task: Task) {
         let connection = self.connection.lock();
         wait_until(&connection, task.deadline);
-        (task.run)(&connection);
+        let told = (task.run)(&connection);
+        match &self.checkpoints {
+            Some(checkpoints) if task.yields => {
+                checkpoints.after_commit(&connection);
+                checkpoints.tell_after(told);
+            }
+            _ => told(true),
+        }
     }
 
     /// Makes the writes, waits for a lock no longer than each may, and answers.
