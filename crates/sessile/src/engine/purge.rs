@@ -31,7 +31,7 @@ pub struct PurgeSchedule {
     pub jitter: bool,
     /// The bounds of one batch. Default: 1,000 rows, 10 ms.
     pub limits: PurgeLimits,
-    /// Between two batches, so that others get their turn. Default: 10 ms.
+    /// Between two batches, so that others get their turn. Default: 20 ms.
     pub pause: Duration,
 }
 
@@ -41,19 +41,21 @@ impl Default for PurgeSchedule {
             interval: Duration::from_secs(60),
             jitter: true,
             limits: PurgeLimits::default(),
-            pause: Duration::from_millis(10),
+            pause: Duration::from_millis(20),
         }
     }
 }
 
 impl Sessions {
-    /// Removes everything that has expired, batch after batch. `progress` hears after each batch.
+    /// Removes everything that has expired, in batches of 1,000 rows or 10 ms with 10 ms between them, so that
+    /// requests beside it get their turn. `progress` hears after each batch.
     ///
     /// # Errors
     /// When the store fails, or its clock and ours are more than a minute apart. What was removed
     /// before stays removed.
     pub async fn purge(&self, progress: impl FnMut(PurgeReport)) -> Result<PurgeReport, EngineError> {
-        self.purge_within(PurgeLimits::default(), Duration::ZERO, progress).await
+        let limits = PurgeLimits::default();
+        self.purge_within(limits, limits.max_time, progress).await
     }
 
     async fn purge_within(

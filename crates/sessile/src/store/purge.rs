@@ -94,10 +94,10 @@ impl Chunks {
             if !batch.more {
                 break;
             }
-            // Each write beside the purge waits for about one chunk: a part of the time, not all of it.
-            if took > limits.max_time / 2 {
+            // Each request beside the purge may wait for a chunk: a small part of the time, not all of it.
+            if took > limits.max_time / 4 {
                 self.0.store((rows / 2).max(MIN_CHUNK), Ordering::Relaxed);
-            } else if took < limits.max_time / 4 {
+            } else if took < limits.max_time / 8 {
                 self.0.fetch_max((rows * 2).min(MAX_CHUNK), Ordering::Relaxed);
             }
             left = left.saturating_sub(removed);
