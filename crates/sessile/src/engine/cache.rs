@@ -27,6 +27,9 @@ use crate::store::loads::{Landed, shared};
 use crate::store::{FeedListener, Loaded, News, StoreError};
 
 /// How much to keep, and for how long. Default: 100,000 sessions, 64 MiB, a bound of 3 seconds.
+///
+/// A cache pays where sessions are read much more often than changed. On PostgreSQL its feed costs those who write:
+/// [`PostgresStore`](crate::store::postgres) says how much, and where to do without.
 #[derive(Debug, Clone)]
 #[must_use]
 pub struct CacheOptions {

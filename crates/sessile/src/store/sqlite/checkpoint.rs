@@ -121,6 +121,8 @@ impl Checkpoints {
         let is_little = self.left() <= LITTLE;
         let since = |at: &Cell<c_int>| pages - at.get();
         let is_synced = since(&self.held_still) < UNSYNCED;
+        // The sooner little is left, the sooner the file is synced.
+        let worthwhile = if is_synced { WORTHWHILE } else { LITTLE };
         let begins_anew = pages >= TOO_MANY || pages >= MANY && is_little && is_synced;
         if begins_anew && since(&self.by_writer) >= LITTLE {
             self.by_writer.set(pages);
@@ -136,7 +138,7 @@ impl Checkpoints {
             // Who still reads an older state is in the way: again soon.
             let is_in_vain = told.recv_timeout(MOMENT) == Ok(false);
             self.held_still.set(if is_in_vain { pages - UNSYNCED + SOON } else { pages });
-        } else if self.left() >= WORTHWHILE && since(&self.begun) >= WORTHWHILE {
+        } else if self.left() >= worthwhile && since(&self.begun) >= worthwhile {
             self.begun.set(pages);
             self.ask(Box::new(|_| ()));
         }
