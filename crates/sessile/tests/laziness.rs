@@ -69,6 +69,26 @@ async fn a_cookie_alone_is_not_looked_up() {
     assert_eq!((answer.status.as_u16(), stage.store.statements()), (200, 0));
 }
 
+/// [B04] What is taken back in the same request has changed nothing, and is not written.
+#[tokio::test]
+async fn a_wish_that_is_taken_back_is_none() {
+    let stage = Stage::new();
+    let mut visitor = stage.visitor();
+    let signs_in = async |session: Session| -> Done {
+        session.remember(true);
+        session.login("ada")
+    };
+    visitor.does(signs_in).await;
+    let (rows, _) = (stage.store.rows().await, stage.store.statements());
+    let wavers = async |session: Session| {
+        session.remember(false);
+        session.remember(true);
+    };
+    assert_eq!(visitor.does(wavers).await.status.as_u16(), 200);
+    assert_eq!(stage.store.statements(), 1, "it was loaded");
+    assert_eq!(stage.store.rows().await, rows);
+}
+
 /// [B05] [B16] [B17] An early save leaves nothing for the end of the request, and the handle keeps what
 /// it shows.
 #[tokio::test]

@@ -4,6 +4,7 @@
 //! win, and an [`update`](Changes::update) counts every time. This file knows no store.
 
 use std::fmt;
+use std::mem::discriminant;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -119,19 +120,26 @@ impl Changes {
 
     /// Keeps the session, and its cookie, for the longer lifetimes of "remember me", or no longer.
     pub fn remember(&mut self, remember: bool) {
-        self.operations.push(Operation::Remember(remember));
+        self.wish(Operation::Remember(remember));
         self.changes_lifetime = true;
     }
 
     /// Gives this session an idle timeout of its own; `None` goes back to the policy's.
     pub fn idle_timeout(&mut self, idle: Option<Duration>) {
-        self.operations.push(Operation::IdleTimeout(idle));
+        self.wish(Operation::IdleTimeout(idle));
         self.changes_lifetime = true;
     }
 
     /// Notes where the session is, for the user's own list of sessions.
     pub fn device(&mut self, label: &str) {
-        self.operations.push(Operation::Device(label.into()));
+        self.wish(Operation::Device(label.into()));
+    }
+
+    /// The last of its kind counts. Made too, the ones before could leave the same things in another order, which
+    /// would be written though nothing has changed.
+    fn wish(&mut self, wish: Operation) {
+        self.operations.retain(|earlier| discriminant(earlier) != discriminant(&wish));
+        self.operations.push(wish);
     }
 
     /// Gives the session a new name; the old one is dead.
