@@ -1,7 +1,7 @@
 //! What a purge does to the requests beside it. (R10)
 //!
 //! Reads and changes in turn, a second each: before; beside the background purge as it runs by default; and
-//! beside a purge of all that is left, without a pause.
+//! beside a purge of all that is left, as it is called.
 
 use std::process::Command;
 use std::thread;

@@ -106,3 +106,35 @@ impl Chunks {
         Ok(batch)
     }
 }
+
+#[cfg(all(test, any(feature = "sqlite", feature = "postgres", feature = "mysql", feature = "redis")))]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    /// [R10] What a chunk may take is a quarter of the time, on a disk that is slow from one moment to the next.
+    #[tokio::test]
+    async fn chunks_shrink_when_they_take_long() {
+        let chunks = Chunks::new();
+        let limits = PurgeLimits { max_rows: usize::MAX, max_time: Duration::from_millis(10) };
+        let longest = Cell::new(Duration::ZERO);
+        for (micros_a_row, slow) in [(1, false), (20, true)] {
+            for round in 0..20 {
+                let delete = |rows: usize| {
+                    let took = Duration::from_micros(micros_a_row) * u32::try_from(rows).unwrap();
+                    if slow && round > 5 {
+                        longest.set(longest.get().max(took));
+                    }
+                    let removed_foreign = rows as u64;
+                    async move { Ok(Chunk { removed: Vec::new(), removed_foreign, took }) }
+                };
+                assert!(chunks.purge("any", limits, delete).await.unwrap().more);
+            }
+            if !slow {
+                assert!(chunks.0.load(Ordering::Relaxed) > 1_000, "they had grown");
+            }
+        }
+        assert!((Duration::from_micros(1_250)..=Duration::from_micros(2_500)).contains(&longest.get()));
+    }
+}

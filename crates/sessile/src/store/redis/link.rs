@@ -188,6 +188,7 @@ impl Link {
         self.ask_for(&request).await
     }
 
+    /// With its text where the server has forgotten the script.
     async fn ask_for(&self, request: &Request<'_>) -> Answer {
         self.log(request);
         match self.send_command(&request.command()).await {

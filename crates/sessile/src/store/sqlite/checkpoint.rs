@@ -15,7 +15,7 @@ use std::ffi::c_int;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
-use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::mpsc::{self, Receiver, SendError, Sender};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -82,7 +82,8 @@ pub(super) struct Checkpoints {
 /// How far the thread is.
 #[derive(Default)]
 struct Progress {
-    /// Pages of the log that are moved.
+    /// Pages of the log that are moved. Those of the log before for a while, when it begins anew in the moment in
+    /// which they are told: the next checkpoint puts that right.
     moved: AtomicI32,
     is_busy: AtomicBool,
 }
@@ -163,9 +164,9 @@ impl Checkpoints {
     }
 
     fn ask(&self, told: Told) {
-        if let Some(asked) = &self.asked {
-            // The thread lives as long as this.
-            let _ = asked.send(told);
+        // Where the thread is gone nothing is moved, and what was done is done all the same.
+        if let Some(Err(SendError(told))) = self.asked.as_ref().map(|asked| asked.send(told)) {
+            told(false);
         }
     }
 }
