@@ -9,7 +9,7 @@ use axum::http::StatusCode;
 use axum::routing::{get, post};
 use parking_lot::Mutex;
 use sessile::engine::{PurgeSchedule, PurgeTask};
-use sessile::{Session, SessionError, SessionLayer, Sessions};
+use sessile::{LazySession, Session, SessionError, SessionLayer, Sessions};
 
 use super::{Visitor, ok};
 use crate::sample;
@@ -56,7 +56,7 @@ async fn login(session: Session, Query(visitor): Query<Visitor>) -> Result<&'sta
     Ok("ok")
 }
 
-async fn logout(session: Session) -> &'static str {
+async fn logout(session: LazySession) -> &'static str {
     session.logout();
     "ok"
 }

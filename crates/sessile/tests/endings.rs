@@ -5,8 +5,9 @@
 mod support;
 
 use axum::http::StatusCode;
+use sessile::engine::Event;
 use sessile::record::SystemRandom;
-use sessile::{Policy, Session, SessionError, SessionId, UserId};
+use sessile::{LazySession, Policy, Session, SessionError, SessionId, UserId};
 use support::{Stage, seconds, sign_in, who};
 
 type Done = Result<(), SessionError>;
@@ -199,4 +200,97 @@ async fn a_logout_does_not_depend_on_what_follows_it() {
         assert!(stage.store.rows().await.is_empty(), "signed out all the same");
         assert_eq!(who(&mut visitor).await, "nobody");
     }
+}
+
+/// [S09] [S24] A logout that does not read the session: dead at once, told once, whatever else the handler does.
+#[tokio::test]
+async fn a_session_can_be_ended_unread() {
+    for stage in Stage::everywhere(Policy::default()).await {
+        for way in ["plain", "twice", "flash", "looked for", "fails", "read before"] {
+            let mut visitor = stage.visitor();
+            sign_in(&mut visitor, "ada").await;
+            let id = stage.store.rows().await[0].id();
+            let mut replay = visitor.clone();
+            (stage.events(), stage.store.statements());
+            let leaves = async move |lazy: LazySession| -> Result<StatusCode, SessionError> {
+                if way == "read before" {
+                    assert!(lazy.load().await?.user_id().is_some());
+                }
+                let fresh = lazy.logout();
+                assert!(fresh.id().is_none() && fresh.user_id().is_none() && fresh.is_empty(), "{way}");
+                match way {
+                    "twice" => {
+                        lazy.logout();
+                        fresh.logout();
+                    }
+                    "flash" => fresh.flash("info", "signed out")?,
+                    "looked for" => assert!(lazy.load().await?.id().is_none()),
+                    "fails" => return Ok(StatusCode::BAD_GATEWAY),
+                    _ => {}
+                }
+                Ok(StatusCode::OK)
+            };
+            let answer = visitor.does(leaves).await;
+            let statements = if ["flash", "read before"].contains(&way) { 2 } else { 1 };
+            assert_eq!((stage.store.statements(), answer.set_cookies().len()), (statements, 1), "{way}");
+            assert_eq!(answer.headers["vary"], "Cookie", "{way}");
+            let told = stage.events();
+            assert_eq!(told[0], Event::LoggedOut { id }, "{way}");
+            assert_eq!(told.len(), 1 + usize::from(way == "flash"), "{way}: {told:?}");
+            assert_eq!(who(&mut replay).await, "nobody", "{way}");
+            let rows = stage.store.rows().await;
+            assert_eq!(rows.len(), usize::from(way == "flash"), "{way}");
+            assert_eq!(visitor.cookie().is_some(), way == "flash", "{way}");
+            if let Some(row) = rows.first() {
+                assert!(row.user_id().is_none() && row.id() != id);
+                stage.sessions.revoke(row.id()).await.unwrap();
+            }
+        }
+    }
+}
+
+/// [S09] Whoever is loading the session when it is ended unread gets the fresh one, and the old one ends.
+#[tokio::test]
+async fn a_session_can_be_ended_while_it_is_loaded() {
+    for looks_again in [false, true] {
+        ended_while_it_is_loaded(looks_again).await;
+    }
+}
+
+async fn ended_while_it_is_loaded(looks_again: bool) {
+    let stage = Stage::new();
+    let mut visitor = stage.visitor();
+    sign_in(&mut visitor, "ada").await;
+    stage.store.set_silent(true);
+    let store = stage.store.clone();
+    let answer = visitor
+        .does(async move |lazy: LazySession| -> Done {
+            let mut loading = Box::pin(lazy.load());
+            let soon = futures_util::poll!(&mut loading);
+            assert!(soon.is_pending(), "the store takes its time");
+            lazy.logout();
+            store.set_silent(false);
+            drop(loading);
+            if looks_again {
+                assert!(lazy.load().await?.user_id().is_none());
+            }
+            Ok(())
+        })
+        .await;
+    assert_eq!((answer.status, answer.set_cookies().len()), (StatusCode::OK, 1));
+    assert!(stage.store.rows().await.is_empty());
+}
+
+/// [S09] [S15] Where a request shows several cookies of our name, an unread logout ends them all: the planted one
+/// cannot keep the other alive.
+#[tokio::test]
+async fn an_unread_logout_ends_all_that_is_named() {
+    let stage = Stage::new();
+    let (mut ada, mut planted) = (stage.visitor(), stage.visitor());
+    sign_in(&mut ada, "ada").await;
+    sign_in(&mut planted, "mallory").await;
+    let cookies = format!("{}; __Host-session={}", ada.cookie().unwrap(), planted.cookie().unwrap());
+    let answer = ada.with_cookie(cookies).does(async |lazy: LazySession| drop(lazy.logout())).await;
+    assert_eq!((answer.status, answer.set_cookies().len()), (StatusCode::OK, 1));
+    assert!(stage.store.rows().await.is_empty());
 }

@@ -35,10 +35,17 @@ fn routes() -> Router {
                 "ok"
             }),
         )
+        .route(
+            "/leave",
+            post(|session: LazySession| async move {
+                session.logout();
+                "ok"
+            }),
+        )
 }
 
 /// [B01] [B02] [B05] [B07] Statements per request: read 1, anonymous 0, untouched 0, change 2, login 2,
-/// logout 2.
+/// logout 2, or 1 unread.
 #[tokio::test]
 async fn each_kind_of_request_costs_what_is_promised() {
     let stage = Stage::new();
@@ -66,4 +73,11 @@ async fn each_kind_of_request_costs_what_is_promised() {
     stage.store.statements();
     let answer = browser.post("/logout").await;
     assert_eq!((stage.store.statements(), answer.set_cookies().len()), (2, 1), "logout");
+    let answer = browser.post("/leave").await;
+    assert_eq!((stage.store.statements(), answer.set_cookies().len()), (0, 0), "nothing to end");
+    browser.post("/login").await;
+    stage.store.statements();
+    let answer = browser.post("/leave").await;
+    assert_eq!((stage.store.statements(), answer.set_cookies().len()), (1, 1), "logout unread");
+    assert!(stage.store.rows().await.is_empty());
 }

@@ -40,16 +40,11 @@ impl Sessions {
             _ if changes.is_empty() => Ok(Committed::Unchanged),
             Some(base) if changes.ends() => Box::pin(self.replace(base, changes)).await,
             Some(base) => self.merge(base, changes).await,
-            None => Box::pin(self.begin(changes)).await,
+            None => match Box::pin(self.begin(changes)).await {
+                Ok(Committed::Unchanged) if changes.ends() => Ok(Committed::Ended),
+                begun => begun,
+            },
         }
-    }
-
-    /// Ends another session that the request names, with the one that it ends.
-    pub(crate) async fn end_too(&self, id: SessionId) -> Result<(), EngineError> {
-        if self.apply(Write::Delete(id)).await? == Outcome::Applied {
-            self.tell(Event::LoggedOut { id });
-        }
-        Ok(())
     }
 
     /// Makes a new row if there is anything to store.

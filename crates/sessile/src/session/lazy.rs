@@ -49,7 +49,7 @@ impl Shared {
 
     /// Whether anybody asked for the session at all. If not, there is nothing to do and nothing to vary.
     pub(crate) fn is_touched(&self) -> bool {
-        self.loaded.initialized()
+        self.loaded.initialized() || self.consulted()
     }
 
     /// Whether nothing was changed, and no commit is on its way.
@@ -103,7 +103,7 @@ impl Shared {
     }
 
     async fn carry_out(&self, base: Option<Arc<Base>>, changes: Changes) -> Result<(), SessionError> {
-        let committed = match self.end_old(base.as_deref(), &changes).await {
+        let committed = match self.end_others(base.as_deref(), &changes).await {
             Ok(()) => self.sessions.commit(base, &changes).await,
             Err(error) => Err(error),
         };
@@ -125,12 +125,15 @@ impl Shared {
     }
 
     /// A logout also ends the session of an old cookie that came along: otherwise the next request, without
-    /// our cookie, would be signed in by it. Cost: 1 statement for each, 0 without any.
-    async fn end_old(&self, base: Option<&Base>, changes: &Changes) -> Result<(), EngineError> {
+    /// our cookie, would be signed in by it. Where none was read, it ends every one that the request names: a
+    /// planted one is no loss. Cost: 1 statement for each.
+    async fn end_others(&self, base: Option<&Base>, changes: &Changes) -> Result<(), EngineError> {
         if changes.ends() {
             let loaded = base.map(|base| base.record.id());
-            for old in self.old.iter().map(Credential::id).filter(|&old| Some(old) != loaded) {
-                self.sessions.end_too(old).await?;
+            let unread: &[Credential] = if base.is_none() { &self.named } else { &[] };
+            let others = self.old.iter().chain(unread).map(Credential::id);
+            for other in others.filter(|&other| Some(other) != loaded) {
+                self.sessions.end_unread(other).await?;
             }
         }
         Ok(())
@@ -189,6 +192,27 @@ impl LazySession {
     pub async fn load(&self) -> Result<Session, SessionError> {
         self.shared.load().await?;
         Ok(Session::new(Arc::clone(&self.shared)))
+    }
+
+    /// Signs out without reading the session, and returns the fresh, anonymous one that begins here: for what is
+    /// to be said ("signed out"), or nothing. Otherwise as [`Session::logout`], also if it was loaded already.
+    ///
+    /// ```
+    /// use sessile::LazySession;
+    ///
+    /// async fn sign_out(session: LazySession) -> &'static str {
+    ///     session.logout();
+    ///     "signed out"
+    /// }
+    /// ```
+    ///
+    /// Cost: 1 statement in the commit, even if the handler then fails; 0 where the request names no session. One
+    /// more where something is stored afterwards.
+    pub fn logout(&self) -> Session {
+        self.shared.state.lock().end_named(self.is_named());
+        // There is nothing left to load. Whoever is just loading it finds that out when done.
+        let _ = self.shared.loaded.set(());
+        Session::new(Arc::clone(&self.shared))
     }
 
     /// Whether the request names a session at all, dead or alive. Costs nothing.

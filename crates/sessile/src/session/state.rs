@@ -42,8 +42,11 @@ pub(crate) struct State {
 }
 
 impl State {
-    /// Takes in what was found in the store.
+    /// Takes in what was found in the store; nothing of it where the session has ended meanwhile.
     pub(crate) fn load(&mut self, found: Option<(Credential, Arc<Base>)>) {
+        if self.consulted {
+            return;
+        }
         self.consulted = true;
         if let Some((credential, base)) = found {
             self.credential = Some(credential);
@@ -122,13 +125,24 @@ impl State {
 
     /// Ends what there is; what follows is a fresh session.
     pub(crate) fn end(&mut self) {
-        if self.base.is_some() || self.committing {
+        if self.base.is_some() || self.committing || self.changes.ends() {
             self.changes.end();
         } else {
             self.changes = Changes::new();
         }
         self.data = SessionData::new();
         self.user = None;
+    }
+
+    /// Ends what the request names, if it does, read or not.
+    pub(crate) fn end_named(&mut self, is_named: bool) {
+        if self.consulted {
+            return self.end();
+        }
+        self.consulted = true;
+        if is_named {
+            self.changes.end();
+        }
     }
 
     /// Whether a session exists, or will when the response leaves.

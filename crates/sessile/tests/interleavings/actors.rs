@@ -2,7 +2,7 @@
 
 use http::StatusCode;
 use sessile::engine::Changes;
-use sessile::{Session, SessionId, Sessions, UserId};
+use sessile::{LazySession, Session, SessionId, Sessions, UserId};
 
 use crate::gate::Actor;
 use crate::support::caller::Caller;
@@ -23,6 +23,9 @@ pub(crate) enum Deed {
     LoginInsert(&'static str),
     Logout,
     LogoutInsert,
+    /// A logout that does not read the session.
+    Leave,
+    LeaveInsert,
     Remember(bool),
 }
 
@@ -33,7 +36,16 @@ impl Deed {
 
     /// Whether it succeeds although its session ends meanwhile.
     pub(crate) fn outlives(self) -> bool {
-        matches!(self, Deed::Login(_) | Deed::LoginInsert(_) | Deed::Logout | Deed::LogoutInsert)
+        matches!(self, Deed::Login(_) | Deed::LoginInsert(_)) || self.ends()
+    }
+
+    pub(crate) fn ends(self) -> bool {
+        matches!(self, Deed::Logout | Deed::LogoutInsert | Deed::Leave | Deed::LeaveInsert)
+    }
+
+    /// Whether it begins a session after it has ended another.
+    pub(crate) fn replaces(self) -> bool {
+        matches!(self, Deed::LogoutInsert | Deed::LeaveInsert)
     }
 
     fn perform(self, session: &Session, actor: usize) {
@@ -57,8 +69,9 @@ impl Deed {
                 session.login(user).unwrap();
                 session.insert(&own, &actor).unwrap();
             }
-            Deed::Logout => session.logout(),
-            Deed::LogoutInsert => {
+            // Those who leave have no session that was read, and may say so twice.
+            Deed::Logout | Deed::Leave => session.logout(),
+            Deed::LogoutInsert | Deed::LeaveInsert => {
                 session.logout();
                 session.insert(&own, &actor).unwrap();
             }
@@ -81,7 +94,7 @@ pub(crate) enum Part {
     Python,
 }
 
-pub(crate) const DEEDS: [Deed; 17] = [
+pub(crate) const DEEDS: [Deed; 19] = [
     Deed::Read,
     Deed::InsertOwn,
     Deed::InsertShared,
@@ -97,6 +110,8 @@ pub(crate) const DEEDS: [Deed; 17] = [
     Deed::LoginInsert("bob"),
     Deed::Logout,
     Deed::LogoutInsert,
+    Deed::Leave,
+    Deed::LeaveInsert,
     Deed::Remember(true),
     Deed::Remember(false),
 ];
@@ -128,6 +143,14 @@ pub(crate) fn play<'a>(
     let ada = UserId::new("ada").unwrap();
     Box::pin(async move {
         match part {
+            Part::Request(deed @ (Deed::Leave | Deed::LeaveInsert)) => {
+                let mut visitor = Caller::with_cookie(sessions, cookie);
+                let leaves = async |lazy: LazySession| {
+                    deed.perform(&lazy.logout(), actor);
+                    StatusCode::OK
+                };
+                return Some(visitor.visit(leaves).await.unwrap().status);
+            }
             Part::Request(deed) => {
                 let mut visitor = Caller::with_cookie(sessions, cookie);
                 return Some(visitor.tries(|session| deed.perform(session, actor)).await.status);

@@ -6,7 +6,7 @@ use axum::http::header::USER_AGENT;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Redirect, Response};
 use serde::Deserialize;
-use sessile::Session;
+use sessile::{LazySession, Session};
 
 use super::RETURN_TO;
 use super::visit::Visit;
@@ -70,10 +70,9 @@ fn is_local(path: &str) -> bool {
 }
 
 /// `POST /sign-out`
-pub(crate) async fn sign_out(session: Session) -> Result<Redirect, ShopError> {
-    session.logout();
+pub(crate) async fn sign_out(session: LazySession) -> Result<Redirect, ShopError> {
     // Said to the fresh, anonymous session that begins here.
-    session.flash("info", "You are signed out.")?;
+    session.logout().flash("info", "You are signed out.")?;
     Ok(Redirect::to("/"))
 }
 
