@@ -7,18 +7,19 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use ::http::header::{CACHE_CONTROL, SET_COOKIE, VARY};
+use ::http::header::{CACHE_CONTROL, COOKIE, SET_COOKIE, VARY};
 use ::http::{HeaderMap, HeaderValue, Request, Response};
 use pin_project_lite::pin_project;
+use smallvec::SmallVec;
 use tower_layer::Layer;
 use tower_service::Service;
 
 use super::cookie::{CookieConfig, CookieConfigError};
 use super::old::OldCookie;
 use super::{request, response};
-use crate::engine::{Credential, Credentials, Sessions};
+use crate::engine::{Credential, Sessions};
 use crate::record::Timestamp;
-use crate::session::{Answer, LazySession, SessionError, Shared};
+use crate::session::{Answer, LazySession, Named, SessionError, Shared, Shown};
 
 /// Sessions for every request under it.
 ///
@@ -38,14 +39,48 @@ pub struct SessionLayer {
 struct Config {
     sessions: Sessions,
     cookie: CookieConfig,
-    /// The cookie's, for every request to point to.
-    name: Arc<str>,
     old: Option<OldCookie>,
 }
 
-impl Config {
-    fn new(sessions: Sessions, cookie: CookieConfig, old: Option<OldCookie>) -> Arc<Config> {
-        Arc::new(Config { sessions, name: cookie.cookie_name().into(), cookie, old })
+/// What a request shows: the Cookie headers as they came.
+struct Cookies {
+    config: Arc<Config>,
+    headers: SmallVec<[HeaderValue; 1]>,
+}
+
+impl Cookies {
+    fn of(config: &Arc<Config>, headers: &HeaderMap) -> Cookies {
+        Cookies {
+            config: Arc::clone(config),
+            headers: headers.get_all(COOKIE).into_iter().cloned().collect(),
+        }
+    }
+
+    /// Whether there is one of ours to remove, well-formed or not.
+    fn has_ours(&self) -> bool {
+        request::has_cookie(&self.headers, self.config.cookie.cookie_name())
+    }
+
+    fn has_old(&self) -> bool {
+        self.config.old.as_ref().is_some_and(|old| old.is_in(&self.headers))
+    }
+}
+
+impl Shown for Cookies {
+    fn sessions(&self) -> &Sessions {
+        &self.config.sessions
+    }
+
+    fn read(&self) -> Named {
+        let Config { sessions, cookie, old } = &*self.config;
+        let ours = request::credentials(&self.headers, cookie.cookie_name(), sessions.policy().naming());
+        let left = request::MAX_TRIED - ours.len();
+        let old = old.as_ref().map(|old| old.credentials(&self.headers, left));
+        Named { ours, old: old.unwrap_or_default() }
+    }
+
+    fn is_cookie(&self, name: &str) -> bool {
+        self.config.cookie.cookie_name() == name
     }
 }
 
@@ -55,7 +90,7 @@ impl SessionLayer {
     pub fn new(sessions: Sessions) -> SessionLayer {
         let cookie =
             if sessions.policy().is_lback() { CookieConfig::lback() } else { CookieConfig::default() };
-        SessionLayer { config: Config::new(sessions, cookie, None) }
+        SessionLayer { config: Arc::new(Config { sessions, cookie, old: None }) }
     }
 
     /// Under another cookie.
@@ -64,11 +99,11 @@ impl SessionLayer {
     /// When browsers would refuse it: see [`CookieConfigError`].
     pub fn cookie(self, cookie: CookieConfig) -> Result<SessionLayer, CookieConfigError> {
         cookie.validate()?;
-        let Config { sessions, old, .. } = &*self.config;
-        if let Some(old) = old {
+        let (sessions, old) = (self.sessions().clone(), self.config.old.clone());
+        if let Some(old) = &old {
             old.validate(&cookie)?;
         }
-        Ok(SessionLayer { config: Config::new(sessions.clone(), cookie, old.clone()) })
+        Ok(SessionLayer { config: Arc::new(Config { sessions, cookie, old }) })
     }
 
     /// Also accepts the cookie of the framework that was used before, for sessions that `sessile copy` has
@@ -90,9 +125,9 @@ impl SessionLayer {
     /// # Errors
     /// When browsers would refuse its removal, or it has the name of ours.
     pub fn accept_old(self, old: OldCookie) -> Result<SessionLayer, CookieConfigError> {
-        let Config { sessions, cookie, .. } = &*self.config;
-        old.validate(cookie)?;
-        Ok(SessionLayer { config: Config::new(sessions.clone(), cookie.clone(), Some(old)) })
+        let (sessions, cookie) = (self.sessions().clone(), self.config.cookie.clone());
+        old.validate(&cookie)?;
+        Ok(SessionLayer { config: Arc::new(Config { sessions, cookie, old: Some(old) }) })
     }
 
     /// The service whose sessions these are.
@@ -130,30 +165,20 @@ where
     }
 
     fn call(&mut self, mut request: Request<RequestBody>) -> Self::Future {
-        let Config { sessions, name, old, .. } = &*self.config;
         let outer = request.extensions().get::<LazySession>();
-        if outer.is_some_and(|outer| outer.shared.is_named_by(name)) {
+        if outer.is_some_and(|outer| outer.shared.shown.is_cookie(self.config.cookie.cookie_name())) {
             return ResponseFuture { handler: self.inner.call(request), pending: None, step: Step::Handler };
         }
-        let named = request::credentials(request.headers(), name, sessions.policy().naming());
-        let has_cookie = !named.is_empty() || request::has_cookie(request.headers(), name);
-        let (left, headers) = (request::MAX_TRIED - named.len(), request.headers());
-        let has_old = old.as_ref().is_some_and(|old| old.is_in(headers));
-        let by_old = old.as_ref().map_or_else(Credentials::new, |old| old.credentials(headers, left));
-        let session = LazySession::of_cookie(sessions.clone(), Arc::clone(name), named, by_old);
-        let shared = Arc::clone(&session.shared);
-        let pending = Pending { shared, config: Arc::clone(&self.config), has_cookie, has_old };
-        request.extensions_mut().insert(session);
+        let session = Arc::new(Shared::new(Cookies::of(&self.config, request.headers())));
+        let pending = Pending { session: Arc::clone(&session) };
+        request.extensions_mut().insert(LazySession { shared: session });
         ResponseFuture { handler: self.inner.call(request), pending: Some(pending), step: Step::Handler }
     }
 }
 
 /// What has to be done once the handler is through.
 struct Pending {
-    shared: Arc<Shared>,
-    config: Arc<Config>,
-    has_cookie: bool,
-    has_old: bool,
+    session: Arc<Shared<Cookies>>,
 }
 
 type Finishing = Pin<Box<dyn Future<Output = Result<(), SessionError>> + Send>>;
@@ -197,7 +222,7 @@ where
                         Ok(polled) => ready!(polled).map_err(Failure::Error),
                         Err(panic) => Err(Failure::Panic(panic)),
                     };
-                    let touched = this.pending.as_ref().filter(|pending| pending.shared.is_touched());
+                    let touched = this.pending.as_ref().filter(|pending| pending.shared().is_touched());
                     let outcome = match touched {
                         Some(pending) if !pending.is_settled(&outcome) => {
                             let finishing = pending.finish(&outcome);
@@ -238,8 +263,16 @@ fn hand_on<R, E>(outcome: Result<R, Failure<E>>) -> Result<R, E> {
 }
 
 impl Pending {
+    fn shared(&self) -> &Shared {
+        &*self.session
+    }
+
+    fn config(&self) -> &Config {
+        &self.session.shown.config
+    }
+
     fn succeeded<B, E>(&self, outcome: &Result<Response<B>, Failure<E>>) -> bool {
-        let keep_on_server_error = self.config.sessions.policy().keep_changes_on_server_error;
+        let keep_on_server_error = self.config().sessions.policy().keep_changes_on_server_error;
         match outcome {
             Ok(response) => !response.status().is_server_error() || keep_on_server_error,
             Err(_) => false,
@@ -249,13 +282,13 @@ impl Pending {
     /// Whether the response may leave: there is nothing to write, or nothing that it has to wait for.
     fn is_settled<B, E>(&self, outcome: &Result<Response<B>, Failure<E>>) -> bool {
         let renews =
-            || self.succeeded(outcome) && self.shared.waits_for_renewal(self.config.cookie.is_dated());
-        self.shared.is_at_rest() && !renews()
+            || self.succeeded(outcome) && self.shared().waits_for_renewal(self.config().cookie.is_dated());
+        self.shared().is_at_rest() && !renews()
     }
 
     fn finish<B, E>(&self, outcome: &Result<Response<B>, Failure<E>>) -> Finishing {
-        let (shared, succeeded) = (Arc::clone(&self.shared), self.succeeded(outcome));
-        let tells_expiry = self.config.cookie.is_dated();
+        let (shared, succeeded) = (Arc::clone(&self.session) as Arc<Shared>, self.succeeded(outcome));
+        let tells_expiry = self.config().cookie.is_dated();
         Box::pin(async move {
             if succeeded { shared.finish(tells_expiry).await } else { shared.finish_failed().await }
         })
@@ -268,21 +301,21 @@ impl Pending {
             Err(error) => response::of_error(&error).map(|_| B::default()),
         };
         let headers = head.headers_mut();
-        if self.shared.consulted() {
+        if self.shared().consulted() {
             vary_on_cookie(headers);
         }
-        let answer = self.shared.take_answer();
-        let leaves_old = self.has_old && matches!(answer, Answer::Set(_) | Answer::Remove);
+        let answer = self.shared().take_answer();
+        let leaves_old = matches!(answer, Answer::Set(_) | Answer::Remove) && self.session.shown.has_old();
         let set_cookie = match answer {
             Answer::Set(credential) => self.cookie_for(&credential, self.cookie_until()),
             Answer::Renew(credential) => {
                 self.cookie_until().and_then(|until| self.cookie_for(&credential, Some(until)))
             }
-            Answer::Remove if self.has_cookie => self.config.cookie.removal(),
+            Answer::Remove if self.session.shown.has_ours() => self.config().cookie.removal(),
             Answer::Keep | Answer::Remove => None,
         };
         if let Some(set_cookie) = set_cookie {
-            drop_our_cookies(headers, self.config.cookie.cookie_name());
+            drop_our_cookies(headers, self.config().cookie.cookie_name());
             headers.append(SET_COOKIE, set_cookie);
             headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         }
@@ -294,16 +327,16 @@ impl Pending {
     }
 
     fn removal_of_old(&self) -> Option<HeaderValue> {
-        self.config.old.as_ref()?.removal(&self.config.cookie)
+        self.config().old.as_ref()?.removal(&self.config().cookie)
     }
 
     /// Until when the browser is to keep the cookie; `None`: until it is closed.
     fn cookie_until(&self) -> Option<Timestamp> {
-        self.shared.cookie_until(self.config.cookie.is_dated())
+        self.shared().cookie_until(self.config().cookie.is_dated())
     }
 
     fn cookie_for(&self, credential: &Credential, until: Option<Timestamp>) -> Option<HeaderValue> {
-        let Config { sessions, cookie, .. } = &*self.config;
+        let Config { sessions, cookie, .. } = self.config();
         let max_age = until.map(|until| until.saturating_since(sessions.now()));
         match credential {
             Credential::Token(token) => cookie.set(token.expose(), max_age),

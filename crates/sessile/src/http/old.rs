@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use ::http::{HeaderMap, HeaderValue};
+use ::http::HeaderValue;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
@@ -72,15 +72,15 @@ impl OldCookie {
     }
 
     /// The sessions that a request names by it, well-formed and different ones, at most so many.
-    pub(super) fn credentials(&self, headers: &HeaderMap, at_most: usize) -> Credentials {
+    pub(super) fn credentials(&self, cookies: &[HeaderValue], at_most: usize) -> Credentials {
         let id =
             |value: &[u8]| self.form.is_met_by(value).then(|| Credential::Old(SessionId::of_secret(value)));
-        request::different(headers, self.cookie.cookie_name(), at_most, id)
+        request::different(cookies, self.cookie.cookie_name(), at_most, id)
     }
 
     /// Whether a request brings it, so that there is one to remove.
-    pub(super) fn is_in(&self, headers: &HeaderMap) -> bool {
-        request::has_cookie(headers, self.cookie.cookie_name())
+    pub(super) fn is_in(&self, cookies: &[HeaderValue]) -> bool {
+        request::has_cookie(cookies, self.cookie.cookie_name())
     }
 
     /// `Set-Cookie` that removes it. Over plain HTTP browsers take no `Secure` cookie, not even a removal.

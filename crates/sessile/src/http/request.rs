@@ -4,7 +4,7 @@
 //! `__Host-x`, and a neighbour that is no text at all never hides ours. Nothing is allocated for
 //! cookies that are not ours.
 
-use ::http::{HeaderMap, header::COOKIE};
+use ::http::HeaderValue;
 
 use crate::engine::{Credential, Credentials, Naming};
 use crate::record::{SessionId, SessionToken};
@@ -13,8 +13,8 @@ use crate::record::{SessionId, SessionToken};
 pub(super) const MAX_TRIED: usize = 4;
 
 /// The credentials in a request's cookies of this name, well-formed and different ones, four at most.
-pub(super) fn credentials(headers: &HeaderMap, name: &str, naming: Naming) -> Credentials {
-    different(headers, name, MAX_TRIED, |value| match naming {
+pub(super) fn credentials(cookies: &[HeaderValue], name: &str, naming: Naming) -> Credentials {
+    different(cookies, name, MAX_TRIED, |value| match naming {
         Naming::Token => SessionToken::parse(value).ok().map(Credential::Token),
         Naming::Id => SessionId::parse_bytes(value).ok().map(Credential::Id),
     })
@@ -22,7 +22,7 @@ pub(super) fn credentials(headers: &HeaderMap, name: &str, naming: Naming) -> Cr
 
 /// What `parse` makes of the cookies of this name: different sessions, at most so many.
 pub(super) fn different(
-    headers: &HeaderMap,
+    cookies: &[HeaderValue],
     name: &str,
     at_most: usize,
     parse: impl Fn(&[u8]) -> Option<Credential>,
@@ -31,7 +31,7 @@ pub(super) fn different(
     if at_most == 0 {
         return found;
     }
-    for value in values(headers, name) {
+    for value in values(cookies, name) {
         let Some(credential) = parse(value) else { continue };
         if found.iter().any(|other| other.id() == credential.id()) {
             continue;
@@ -45,14 +45,13 @@ pub(super) fn different(
 }
 
 /// Whether the request has a cookie of this name at all, so that there is one to remove.
-pub(super) fn has_cookie(headers: &HeaderMap, name: &str) -> bool {
-    values(headers, name).next().is_some()
+pub(super) fn has_cookie(cookies: &[HeaderValue], name: &str) -> bool {
+    values(cookies, name).next().is_some()
 }
 
-fn values<'a>(headers: &'a HeaderMap, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
-    headers
-        .get_all(COOKIE)
-        .into_iter()
+fn values<'a>(cookies: &'a [HeaderValue], name: &'a str) -> impl Iterator<Item = &'a [u8]> {
+    cookies
+        .iter()
         .flat_map(|header| header.as_bytes().split(|&byte| byte == b';'))
         .filter_map(move |pair| trim(pair).strip_prefix(name.as_bytes())?.strip_prefix(b"="))
 }
@@ -71,16 +70,12 @@ fn trim(mut bytes: &[u8]) -> &[u8] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use http::HeaderValue;
 
     const GOOD: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
 
     fn found(cookies: &[&[u8]]) -> usize {
-        let mut headers = HeaderMap::new();
-        for cookie in cookies {
-            headers.append(COOKIE, HeaderValue::from_bytes(cookie).unwrap());
-        }
-        credentials(&headers, "__Host-session", Naming::Token).len()
+        let values: Vec<_> = cookies.iter().map(|cookie| HeaderValue::from_bytes(cookie).unwrap()).collect();
+        credentials(&values, "__Host-session", Naming::Token).len()
     }
 
     fn bytes(before: &[u8], after: &[u8]) -> Vec<u8> {

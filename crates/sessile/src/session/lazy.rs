@@ -1,7 +1,8 @@
 //! A session that is loaded when it is asked for, and committed once.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
+use parking_lot::MutexGuard;
 use tokio::sync::OnceCell;
 
 use super::state::{Answer, State};
@@ -9,38 +10,103 @@ use super::{Session, SessionError, StateLock};
 use crate::engine::{Base, Changes, Credential, Credentials, EngineError, Meta, Renewal, Sessions};
 use crate::record::Timestamp;
 
-/// What all handles of one request share.
-pub(crate) struct Shared {
-    pub(crate) sessions: Sessions,
-    named: Credentials,
-    /// What the request shows of a framework that was used before.
-    old: Credentials,
-    /// The cookie that names it, so that a second layer under the first can tell whether it is the same.
-    cookie: Option<Arc<str>>,
+/// What a request shows, read when somebody asks: most requests never do.
+pub(crate) trait Shown: Send + Sync {
+    /// The service whose sessions are named.
+    fn sessions(&self) -> &Sessions;
+
+    /// What it names.
+    fn read(&self) -> Named;
+
+    /// Whether it is the cookie of this name, so that a second layer under the first can tell whether it is the
+    /// same.
+    fn is_cookie(&self, name: &str) -> bool;
+}
+
+/// The sessions that a request names.
+pub(crate) struct Named {
+    pub(crate) ours: Credentials,
+    /// By what it shows of a framework that was used before.
+    pub(crate) old: Credentials,
+}
+
+impl Named {
+    fn is_empty(&self) -> bool {
+        self.ours.is_empty() && self.old.is_empty()
+    }
+}
+
+/// Credentials that were given.
+struct Given {
+    sessions: Sessions,
+    credentials: Credentials,
+}
+
+impl Shown for Given {
+    fn sessions(&self) -> &Sessions {
+        &self.sessions
+    }
+
+    fn read(&self) -> Named {
+        Named { ours: self.credentials.clone(), old: Credentials::new() }
+    }
+
+    fn is_cookie(&self, _: &str) -> bool {
+        false
+    }
+}
+
+/// What all handles of one request share: until somebody asks, only what the request shows.
+pub(crate) struct Shared<S: ?Sized = dyn Shown> {
+    opened: OnceLock<Opened>,
+    pub(crate) shown: S,
+}
+
+impl<S: Shown> Shared<S> {
+    pub(crate) fn new(shown: S) -> Shared<S> {
+        Shared { opened: OnceLock::new(), shown }
+    }
+}
+
+/// What there is to a session that somebody asked for.
+struct Opened {
+    named: Named,
     loaded: OnceCell<()>,
     /// One commit at a time: a second one begins where the first one ended.
     committing: tokio::sync::Mutex<()>,
-    pub(super) state: StateLock,
+    state: StateLock,
 }
 
-impl Shared {
-    fn new(sessions: Sessions, named: Credentials) -> Shared {
-        Shared {
-            sessions,
+impl Opened {
+    fn new(named: Named) -> Opened {
+        Opened {
             named,
-            old: Credentials::new(),
-            cookie: None,
             loaded: OnceCell::new(),
             committing: tokio::sync::Mutex::new(()),
             state: StateLock::new(State::default()),
         }
     }
+}
+
+impl Shared {
+    pub(crate) fn sessions(&self) -> &Sessions {
+        self.shown.sessions()
+    }
+
+    fn opened(&self) -> &Opened {
+        self.opened.get_or_init(|| Opened::new(self.shown.read()))
+    }
+
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
+        self.opened().state.lock()
+    }
 
     async fn load(&self) -> Result<(), SessionError> {
-        self.loaded
+        let Opened { named, loaded, .. } = self.opened();
+        loaded
             .get_or_try_init(async || {
-                let found = self.sessions.find(&self.named, &self.old).await?;
-                self.state.lock().load(found);
+                let found = self.sessions().find(&named.ours, &named.old).await?;
+                self.state().load(found);
                 Ok(())
             })
             .await
@@ -49,28 +115,29 @@ impl Shared {
 
     /// Whether anybody asked for the session at all. If not, there is nothing to do and nothing to vary.
     pub(crate) fn is_touched(&self) -> bool {
-        self.loaded.initialized() || self.consulted()
+        let touched = |opened: &Opened| opened.loaded.initialized() || opened.state.lock().consulted;
+        self.opened.get().is_some_and(touched)
     }
 
     /// Whether nothing was changed, and no commit is on its way.
     pub(crate) fn is_at_rest(&self) -> bool {
-        self.state.lock().is_at_rest()
+        self.state().is_at_rest()
     }
 
     /// Whether the response has to wait for a renewal; any other that is due is made in the background.
     /// `tells_expiry`: whether the response says until when the session lives.
     pub(crate) fn waits_for_renewal(&self, tells_expiry: bool) -> bool {
-        let state = self.state.lock();
+        let state = self.state();
         let waits = |base: &Base| {
             matches!(state.answer, Answer::Keep)
-                && matches!(self.sessions.renew_later(base, tells_expiry), Renewal::AtOnce)
+                && matches!(self.sessions().renew_later(base, tells_expiry), Renewal::AtOnce)
         };
         state.base.as_deref().is_some_and(waits)
     }
 
     pub(super) async fn commit(&self) -> Result<(), SessionError> {
-        let _turn = self.committing.lock().await;
-        let (base, changes) = self.state.lock().begin_commit();
+        let _turn = self.opened().committing.lock().await;
+        let (base, changes) = self.state().begin_commit();
         self.carry_out(base, changes).await
     }
 
@@ -86,10 +153,10 @@ impl Shared {
             return Err(error);
         }
         if self.waits_for_renewal(tells_expiry) {
-            let base = self.state.lock().base.clone();
+            let base = self.state().base.clone();
             if let Some(base) = base {
-                let renewed = self.sessions.renew(base).await?;
-                self.state.lock().settle(renewed, self.sessions.policy());
+                let renewed = self.sessions().renew(base).await?;
+                self.state().settle(renewed, self.sessions().policy());
             }
         }
         Ok(())
@@ -97,20 +164,20 @@ impl Shared {
 
     /// The end of a request that failed: data changes and logins are dropped, endings are carried out.
     pub(crate) async fn finish_failed(&self) -> Result<(), SessionError> {
-        let _turn = self.committing.lock().await;
-        let (base, changes) = self.state.lock().begin_commit();
+        let _turn = self.opened().committing.lock().await;
+        let (base, changes) = self.state().begin_commit();
         self.carry_out(base, changes.endings()).await
     }
 
     async fn carry_out(&self, base: Option<Arc<Base>>, changes: Changes) -> Result<(), SessionError> {
         let committed = match self.end_others(base.as_deref(), &changes).await {
-            Ok(()) => self.sessions.commit(base, &changes).await,
+            Ok(()) => self.sessions().commit(base, &changes).await,
             Err(error) => Err(error),
         };
-        let mut state = self.state.lock();
+        let mut state = self.state();
         match committed {
             Ok(committed) => {
-                state.settle(committed, self.sessions.policy());
+                state.settle(committed, self.sessions().policy());
                 if state.base.is_none() {
                     // There was nowhere to note a wish such as "remember me": it waits for a row.
                     state.abandon_commit(changes.after_end());
@@ -130,10 +197,11 @@ impl Shared {
     async fn end_others(&self, base: Option<&Base>, changes: &Changes) -> Result<(), EngineError> {
         if changes.ends() {
             let loaded = base.map(|base| base.record.id());
-            let unread: &[Credential] = if base.is_none() { &self.named } else { &[] };
-            let others = self.old.iter().chain(unread).map(Credential::id);
+            let Named { ours, old } = &self.opened().named;
+            let unread: &[Credential] = if base.is_none() { ours } else { &[] };
+            let others = old.iter().chain(unread).map(Credential::id);
             for other in others.filter(|&other| Some(other) != loaded) {
-                self.sessions.end_unread(other).await?;
+                self.sessions().end_unread(other).await?;
             }
         }
         Ok(())
@@ -142,17 +210,17 @@ impl Shared {
     /// What the cookie must follow. Asked once, when the head is about to leave: also when the last
     /// commit failed, because an earlier one may have given the session its new name.
     pub(crate) fn take_answer(&self) -> Answer {
-        std::mem::take(&mut self.state.lock().answer)
+        std::mem::take(&mut self.state().answer)
     }
 
     pub(crate) fn consulted(&self) -> bool {
-        self.state.lock().consulted
+        self.state().consulted
     }
 
     /// Until when the cookie is to live: for a remembered session, or for every one if `always`, until
     /// the session's own end; otherwise until the browser is closed.
     pub(crate) fn cookie_until(&self, always: bool) -> Option<Timestamp> {
-        let state = self.state.lock();
+        let state = self.state();
         let base = state.base.as_ref()?;
         (always || Meta::of(&base.data).remember()).then(|| base.record.expires_at())
     }
@@ -170,19 +238,7 @@ impl LazySession {
     /// The session a request names with these credentials; with none, an anonymous visitor's. For
     /// transports of your own: the middleware does this for cookies.
     pub fn new(sessions: Sessions, named: Vec<Credential>) -> LazySession {
-        LazySession { shared: Arc::new(Shared::new(sessions, named.into())) }
-    }
-
-    /// The same, named by the cookie of this name; with what the request shows of a framework that was used
-    /// before.
-    pub(crate) fn of_cookie(
-        sessions: Sessions,
-        cookie: Arc<str>,
-        named: Credentials,
-        old: Credentials,
-    ) -> LazySession {
-        let shared = Shared { old, cookie: Some(cookie), ..Shared::new(sessions, named) };
-        LazySession { shared: Arc::new(shared) }
+        LazySession { shared: Arc::new(Shared::new(Given { sessions, credentials: named.into() })) }
     }
 
     /// Loads it, once. Cost: 1 statement; 0 without a cookie, and 0 the second time.
@@ -209,26 +265,15 @@ impl LazySession {
     /// Cost: 1 statement in the commit, even if the handler then fails; 0 where the request names no session. One
     /// more where something is stored afterwards.
     pub fn logout(&self) -> Session {
-        self.shared.state.lock().end_named(self.is_named());
+        self.shared.state().end_named(self.is_named());
         // There is nothing left to load. Whoever is just loading it finds that out when done.
-        let _ = self.shared.loaded.set(());
+        let _ = self.shared.opened().loaded.set(());
         Session::new(Arc::clone(&self.shared))
     }
 
     /// Whether the request names a session at all, dead or alive. Costs nothing.
     pub fn is_named(&self) -> bool {
-        self.shared.is_named()
-    }
-}
-
-impl Shared {
-    /// Whether the cookie of this name is what names it.
-    pub(crate) fn is_named_by(&self, cookie: &str) -> bool {
-        self.cookie.as_deref() == Some(cookie)
-    }
-
-    fn is_named(&self) -> bool {
-        !self.named.is_empty() || !self.old.is_empty()
+        !self.shared.opened().named.is_empty()
     }
 }
 

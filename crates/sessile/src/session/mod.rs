@@ -24,7 +24,7 @@ pub use error::SessionError;
 pub use flash::Flash;
 pub use key::{AsKey, Key};
 pub use lazy::LazySession;
-pub(crate) use lazy::Shared;
+pub(crate) use lazy::{Named, Shared, Shown};
 pub(crate) use state::Answer;
 use state::State;
 
@@ -55,12 +55,12 @@ impl Session {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.shared.state.lock()
+        self.shared.state()
     }
 
     /// The service that this session belongs to: to list and revoke others.
     pub fn sessions(&self) -> &Sessions {
-        &self.shared.sessions
+        self.shared.sessions()
     }
 
     /// The id of the row, if there is one that goes on: `None` for a visitor for whom nothing is stored,
