@@ -1,4 +1,5 @@
-//! What the number of rows does to a read, a user's list and a purge. (R16)
+//! What the number of rows does to a read, a user's list and a purge, and to the bare statement by which one would
+//! look a row up without a library. (R16)
 
 use std::ops::Range;
 use std::path::Path;
@@ -8,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::{SinkExt as _, future::join_all};
 use mysql_async::prelude::Queryable as _;
+use parking_lot::Mutex;
 use sessile::Sessions;
 use sessile::record::{
     Clock as _, Columns, SessionId, SessionRecord, StoredData, SystemClock, Timestamp, UserId,
@@ -27,6 +29,9 @@ const TASKS: usize = 16;
 const EXPIRED_SHARE: usize = 100;
 /// Rows that go to a server in one statement.
 const BATCH: usize = 1_000;
+
+/// What is compared with a read of ours.
+const STATEMENT: &str = "bare statement";
 
 const COLUMNS: &str = "id, user_id, data, created_at, expires_at, updated_at";
 
@@ -122,8 +127,21 @@ impl Table {
         connection.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)").unwrap();
         store.init().await.unwrap();
         connection.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)").unwrap();
-        drop(connection);
         self.print_filled("sqlite", begun);
+        // One for each thread of the runtime, so that nobody waits for another.
+        let other = rusqlite::Connection::open(path).unwrap();
+        let connections = Arc::new([connection, other].map(Mutex::new));
+        let look_up = move |i: usize| {
+            let connections = Arc::clone(&connections);
+            async move {
+                let free = connections.iter().find_map(Mutex::try_lock);
+                let connection = free.unwrap_or_else(|| connections[0].lock());
+                let mut statement = connection.prepare_cached(&look_up("?1")).unwrap();
+                let found = statement.query_row([self.id(i).to_string()], |row| row.get::<_, String>(1));
+                assert!(!found.unwrap().is_empty());
+            }
+        };
+        self.print("sqlite", STATEMENT, self.warm(&look_up, &[]).await);
         self.measure("sqlite", Sessions::new(store), &[]).await;
     }
 
@@ -147,6 +165,16 @@ impl Table {
         store.init().await.unwrap();
         databases.settle();
         self.print_filled("postgres", begun);
+        let statement = client.prepare(&look_up("$1")).await.unwrap();
+        let client = Arc::new(client);
+        let look_up = move |i: usize| {
+            let (client, statement) = (Arc::clone(&client), statement.clone());
+            async move {
+                let row = client.query_one(&statement, &[&self.id(i).to_string()]).await.unwrap();
+                assert!(!row.get::<_, &str>(1).is_empty());
+            }
+        };
+        self.print("postgres", STATEMENT, self.warm(&look_up, server.pid().as_slice()).await);
         self.measure("postgres", Sessions::new(store), server.pid().as_slice()).await;
     }
 
@@ -169,8 +197,19 @@ impl Table {
         }
         connection.query_drop("ANALYZE TABLE sessions").await.unwrap();
         drop(connection);
-        pool.disconnect().await.unwrap();
         self.print_filled("mariadb", begun);
+        let pooled = pool.clone();
+        let look_up = move |i: usize| {
+            let pool = pooled.clone();
+            async move {
+                let mut connection = pool.get_conn().await.unwrap();
+                let row: Option<(String, String)> =
+                    connection.exec_first(look_up("?"), (self.id(i).to_string(),)).await.unwrap();
+                assert!(!row.unwrap().1.is_empty());
+            }
+        };
+        self.print("mariadb", STATEMENT, self.warm(&look_up, server.pid().as_slice()).await);
+        pool.disconnect().await.unwrap();
         self.measure("mariadb", Sessions::new(store), server.pid().as_slice()).await;
     }
 
@@ -232,9 +271,6 @@ impl Table {
     }
 
     async fn measure(self, store: &str, sessions: Sessions, database: &[u32]) {
-        let print = |operation: &str, [server, database]: [f64; 2]| {
-            println!("size\t{store}\t{}\t{operation}\t{server:.3}\t{database:.3}", self.rows);
-        };
         let reading = sessions.clone();
         let read = move |i: usize| {
             let (sessions, id) = (reading.clone(), self.id(i));
@@ -245,14 +281,25 @@ impl Table {
             let (sessions, user) = (listing.clone(), UserId::new(self.user(i)).unwrap());
             async move { assert!(!sessions.sessions_of(&user).await.unwrap().is_empty()) }
         };
-        // Once for what is read the first time.
-        self.under_load(&read, database).await;
-        print("read", self.under_load(&read, database).await);
-        self.under_load(&list, database).await;
-        print("list of a user", self.under_load(&list, database).await);
+        self.print(store, "read", self.warm(&read, database).await);
+        self.print(store, "list of a user", self.warm(&list, database).await);
         let before = [Used::by(&[std::process::id()]), Used::by(database)];
         let removed = sessions.purge(|_| {}).await.unwrap().removed;
-        print("purge, per row", per(removed as usize, &before, database));
+        self.print(store, "purge, per row", per(removed as usize, &before, database));
+    }
+
+    fn print(self, store: &str, operation: &str, [ours, database]: [f64; 2]) {
+        println!("size\t{store}\t{}\t{operation}\t{ours:.3}\t{database:.3}", self.rows);
+    }
+
+    /// As [`under_load`](Self::under_load), once before for what is read the first time.
+    async fn warm<F, R>(self, call: &F, database: &[u32]) -> [f64; 2]
+    where
+        F: Fn(usize) -> R + Clone + Send + 'static,
+        R: Future<Output = ()> + Send,
+    {
+        self.under_load(call, database).await;
+        self.under_load(call, database).await
     }
 
     /// Processor time for each call, ours and the database's, with random rows.
@@ -285,9 +332,15 @@ impl Table {
 }
 
 fn per(calls: usize, before: &[Used; 2], database: &[u32]) -> [f64; 2] {
-    let after = [Used::by(&[std::process::id()]), Used::by(database)];
-    let spent = [after[0].since(&before[0]), after[1].since(&before[1])];
-    spent.map(|time| time.as_secs_f64() * 1e6 / calls.max(1) as f64)
+    let [all, theirs] =
+        [(&[std::process::id()][..], 0), (database, 1)].map(|(of, at)| Used::by(of).since(&before[at]));
+    // The servers are children of this process.
+    [all.saturating_sub(theirs), theirs].map(|time| time.as_secs_f64() * 1e6 / calls.max(1) as f64)
+}
+
+/// The statement that finds one row.
+fn look_up(id: &str) -> String {
+    format!("SELECT user_id, data, created_at, expires_at, updated_at FROM sessions WHERE id = {id}")
 }
 
 /// The schema's first statement; the indexes come after the rows.
