@@ -1,10 +1,10 @@
-//! The bounds of a purge, and how a database keeps them: in chunks.
+//! The bounds of a purge, and how an SQL database keeps them: in chunks.
 
-#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql", feature = "redis"))]
+#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql", feature = "redis"))]
+#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
 use super::StoreError;
 use crate::record::SessionId;
 
@@ -36,15 +36,15 @@ pub struct PurgeBatch {
 }
 
 /// Rows in one chunk of a purge at first and at least: what any disk deletes in a few milliseconds.
-#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql", feature = "redis"))]
+#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
 const MIN_CHUNK: usize = 50;
 
 /// Rows in one chunk of a purge at most.
-#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql", feature = "redis"))]
+#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
 const MAX_CHUNK: usize = 10_000;
 
 /// What one chunk of a purge has removed.
-#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql", feature = "redis"))]
+#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
 pub(super) struct Chunk {
     pub(super) removed: Vec<SessionId>,
     pub(super) removed_foreign: u64,
@@ -54,10 +54,10 @@ pub(super) struct Chunk {
 
 /// Purges in chunks, so that other writes get their turn, and remembers what a chunk can take in its
 /// time.
-#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql", feature = "redis"))]
+#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
 pub(super) struct Chunks(AtomicUsize);
 
-#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql", feature = "redis"))]
+#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
 impl Chunks {
     pub(super) fn new() -> Chunks {
         Chunks(AtomicUsize::new(MIN_CHUNK))
@@ -107,7 +107,7 @@ impl Chunks {
     }
 }
 
-#[cfg(all(test, any(feature = "sqlite", feature = "postgres", feature = "mysql", feature = "redis")))]
+#[cfg(all(test, any(feature = "sqlite", feature = "postgres", feature = "mysql")))]
 mod tests {
     use std::cell::Cell;
 

@@ -8,6 +8,7 @@ mod coherence;
 mod failover;
 mod opening;
 mod outages;
+mod purge;
 #[path = "../support/redis.rs"]
 mod redis_server;
 mod rows;

@@ -221,4 +221,13 @@ async fn each_call_takes_the_commands_that_it_says() {
     assert_eq!(sent(), (10, 0, 0));
     store.delete_user(&user("ada"), None).await.unwrap();
     assert_eq!(sent(), (1, 0, 0));
+    // The script's first time, then what it looks at; `purge.rs` has more.
+    for (number, sends) in [(400, (1, 1, 1)), (401, (1, 1, 0))] {
+        store.apply(insert(number)).await.unwrap();
+        sent();
+        store.purge(time(LATER), PurgeLimits::default()).await.unwrap();
+        assert_eq!(sent(), sends);
+    }
+    store.purge(time(LATER), PurgeLimits::default()).await.unwrap();
+    assert_eq!(sent(), (0, 0, 0));
 }

@@ -2,12 +2,12 @@
 //!
 //! Commands: `load` 1 HMGET; `load_many` 1 for each id; `apply` 1 EVALSHA; `apply_many` 1 for each write;
 //! `delete_user` 1 EVALSHA; `list` 1 HMGET for each row, ZRANGEBYLEX for the ids of all and ZRANGE for those of
-//! a user; `stats` 2 for each row; `purge` 256 ZCOUNT, then 1 EVALSHA for each bucket with expired rows, per
-//! chunk; `check` 256 ZCARD; `init` and `clock` 1.
+//! a user; `stats` 2 for each row; `purge` 256 ZCOUNT, and 1 EVALSHA for 25 rows of one bucket; `check` 256
+//! ZCARD; `init` and `clock` 1.
 //!
 //! Round trips on a single server: 1 for each of these, also for a batch, unless it names a row twice; `list`
-//! and `stats` 2 or 3 for each 256 rows, `purge` 2 per chunk. One more when the server has forgotten a script,
-//! as it does when it restarts. In a Cluster the same, but: a write that makes a row some user's takes 1 more,
+//! and `stats` 2 or 3 for each 256 rows, `purge` 8 and 1 for each 25 rows. One more when the server has forgotten
+//! a script, as it does when it restarts. In a Cluster the same, but: a write that makes a row some user's takes 1 more,
 //! before it, for the user's index, and one that renews such a row 1 after it; a rotation takes 4; `delete_user` 3 or more; and a minute after a row has
 //! gone, its id leaves the user's index with 2. There, each command goes to the node that has its slot.
 //!
@@ -79,6 +79,7 @@ mod keys;
 mod leavers;
 mod link;
 mod options;
+mod purge;
 mod row;
 mod script;
 mod settings;
@@ -96,7 +97,6 @@ use async_trait::async_trait;
 use futures_util::future::join_all;
 use redis::Value;
 
-use super::purge::Chunks;
 use super::wave::waves;
 use super::{
     Feed, Finding, Hearer, ListPage, ListQuery, Loaded, Outcome, PurgeBatch, PurgeLimits, SessionStore,
@@ -129,8 +129,7 @@ struct Inner {
     opener: Opener,
     /// How users' keys begin, where a script can reach them: not in a Cluster.
     users: String,
-    chunks: Chunks,
-    /// Where the next purge begins.
+    /// The bucket that the next purge begins with.
     turn: AtomicUsize,
     leavers: Leavers,
 }
@@ -156,8 +155,7 @@ impl RedisStore {
         let users = if link.is_cluster() { String::new() } else { keys.users() };
         let turn = AtomicUsize::new(getrandom::u32().map_or(0, |number| number as usize % BUCKETS));
         let (leavers, leaving) = leavers();
-        let chunks = Chunks::new();
-        let inner = Arc::new(Inner { place, keys, link, opener, users, chunks, turn, leavers });
+        let inner = Arc::new(Inner { place, keys, link, opener, users, turn, leavers });
         if inner.link.is_cluster() {
             tokio::spawn(sweep(Arc::downgrade(&inner), leaving));
         }
@@ -291,8 +289,7 @@ impl SessionStore for RedisStore {
     }
 
     async fn purge(&self, now: Timestamp, limits: PurgeLimits) -> Result<PurgeBatch, StoreError> {
-        let chunk = async |rows| self.0.purge_chunk(now, rows).await.map_err(self.error("purge"));
-        self.0.chunks.purge(NAME, limits, chunk).await
+        self.0.purge(now, limits).await.map_err(self.error("purge"))
     }
 
     /// Users are counted by a hash of their name.

@@ -1,19 +1,16 @@
-//! What reads or deletes many rows: in steps that are bounded, so that others get their turn.
+//! What reads many rows: in steps that are bounded, so that others get their turn.
 
 use std::collections::HashSet;
 use std::hash::{BuildHasher, RandomState};
-use std::sync::atomic::Ordering;
-use std::time::Instant;
 
 use redis::{Cmd, Value};
 
 use super::Inner;
-use super::call::{self, Request, lent, made};
+use super::call::{self, Request, made};
 use super::fault::{Fault, strange};
 use super::keys::{BUCKETS, bucket_of};
 use super::row::{self, Found, bytes};
 use crate::record::{SessionId, SessionRecord, Timestamp, UserId};
-use crate::store::purge::Chunk;
 use crate::store::{Cursor, ListPage, ListQuery, MalformedRow, StoreStats};
 
 /// Ids asked of one bucket at once, at most.
@@ -296,102 +293,5 @@ impl Inner {
         }
         let expires_at = expires_at.and_then(|text| Timestamp::parse(str::from_utf8(&text).ok()?));
         Ok(expires_at.map(|expires_at| (expires_at, user)))
-    }
-
-    /// Removes so many rows at most.
-    pub(super) async fn purge_chunk(&self, now: Timestamp, rows: usize) -> Result<Chunk, Fault> {
-        let started = Instant::now();
-        let mut removed = Vec::new();
-        let mut before = usize::MAX;
-        loop {
-            let counts = self.expired(now).await?;
-            let all = counts.iter().sum();
-            // What cannot be removed would be met again and again.
-            if all == 0 || all >= before {
-                break;
-            }
-            before = all;
-            let left = rows - removed.len();
-            removed.extend(self.purge_buckets(now, &counts, left).await?);
-            if removed.len() >= rows {
-                break;
-            }
-        }
-        Ok(Chunk { removed, removed_foreign: 0, took: started.elapsed() })
-    }
-
-    /// How many rows of each bucket have expired.
-    async fn expired(&self, now: Timestamp) -> Result<Vec<usize>, Fault> {
-        let until = now.as_micros().to_string();
-        let count = |bucket| call::plain(&["ZCOUNT", &self.keys.expiries(bucket), "-inf", &until]);
-        let requests: Vec<_> = (0..BUCKETS).map(count).collect();
-        let mut counts = Vec::with_capacity(BUCKETS);
-        for answer in self.link.read(&requests).await {
-            let Value::Int(count) = answer? else { return Err(strange()) };
-            counts.push(usize::try_from(count).unwrap_or(0));
-        }
-        Ok(counts)
-    }
-
-    /// From another bucket each time, so that two purges seldom meet.
-    async fn purge_buckets(
-        &self,
-        now: Timestamp,
-        counts: &[usize],
-        rows: usize,
-    ) -> Result<Vec<SessionId>, Fault> {
-        let first = self.turn.fetch_add(61, Ordering::Relaxed);
-        let mut left = rows;
-        let mut requests = Vec::new();
-        for bucket in (first..first + BUCKETS).map(|bucket| bucket % BUCKETS) {
-            let limit = counts[bucket].min(left);
-            if limit > 0 {
-                left -= limit;
-                requests.push(self.purge_bucket(bucket, now, limit));
-            }
-        }
-        let (mut removed, mut entries, mut failed) = (Vec::new(), Vec::new(), None);
-        for answer in self.link.send(&requests).await {
-            match answer {
-                Ok(Value::Array(gone)) => self.told(gone, &mut removed, &mut entries),
-                Ok(_) => failed = Some(strange()),
-                Err(fault) => failed = Some(fault),
-            }
-        }
-        if !entries.is_empty() {
-            // At worst they stay until their time is over.
-            let _ = self.link.send(&entries).await;
-        }
-        match failed {
-            // What is gone has to be told.
-            Some(fault) if removed.is_empty() => Err(fault),
-            _ => Ok(removed),
-        }
-    }
-
-    fn purge_bucket(&self, bucket: usize, now: Timestamp, limit: usize) -> Request<'_> {
-        Request::Script {
-            script: &call::PURGE,
-            keys: vec![self.keys.ids(bucket), self.keys.expiries(bucket)],
-            arguments: vec![
-                row::text(now),
-                row::micros(now),
-                made(limit),
-                made(self.keys.bucket(bucket)),
-                lent(&self.users),
-            ],
-        }
-    }
-
-    /// Ids and users, one after the other; in a Cluster the users' entries are still to go.
-    fn told(&self, gone: Vec<Value>, removed: &mut Vec<SessionId>, entries: &mut Vec<Request<'static>>) {
-        let mut gone = gone.into_iter().filter_map(bytes);
-        while let (Some(id), Some(user)) = (gone.next(), gone.next()) {
-            let Ok(id) = SessionId::parse_bytes(&id) else { continue };
-            removed.push(id);
-            if let (true, Ok(user)) = (self.users.is_empty() && !user.is_empty(), String::from_utf8(user)) {
-                entries.push(self.scribe("").leave(&UserId::stored(&user), id));
-            }
-        }
     }
 }
