@@ -16,6 +16,9 @@ const AFTER: &str = "2090-01-01 13:00:00.000000";
 /// How many of the rows below are in which bucket.
 const UNEVEN: [(u8, u16); 6] = [(0, 3), (1, 1), (31, 40), (32, 1), (0x7f, 90), (255, 2)];
 
+/// Rows that go at once.
+const ROWS: u64 = 16;
+
 fn in_bucket(bucket: u8, number: u16) -> SessionId {
     let mut bytes = [bucket; 16];
     bytes[14..].copy_from_slice(&number.to_be_bytes());
@@ -105,9 +108,9 @@ async fn others_wait_for_few_rows_at_a_time() {
         let all = all_of(rows).len() as u64;
         assert_eq!((batches.len(), batches[0].len() as u64), (1, all));
         assert_eq!((counted.rows, counted.counts), (all, 256));
-        let least = all.div_ceil(25) + 256_u64.div_ceil(32);
+        let least = all.div_ceil(ROWS) + 256_u64.div_ceil(32);
         assert!(counted.reads >= least, "{} messages, not {least}, with {all} rows", counted.reads);
-        let most = rows.len() as u64 + all / 25;
+        let most = rows.len() as u64 + all / ROWS;
         // The first time of a script is another command.
         assert!(
             all == 1 || counted.scripts <= most,

@@ -2,11 +2,11 @@
 //!
 //! Commands: `load` 1 HMGET; `load_many` 1 for each id; `apply` 1 EVALSHA; `apply_many` 1 for each write;
 //! `delete_user` 1 EVALSHA; `list` 1 HMGET for each row, ZRANGEBYLEX for the ids of all and ZRANGE for those of
-//! a user; `stats` 2 for each row; `purge` 256 ZCOUNT, and 1 EVALSHA for 25 rows of one bucket; `check` 256
+//! a user; `stats` 2 for each row; `purge` 256 ZCOUNT, and 1 EVALSHA for 16 rows of one bucket; `check` 256
 //! ZCARD; `init` and `clock` 1.
 //!
 //! Round trips on a single server: 1 for each of these, also for a batch, unless it names a row twice; `list`
-//! and `stats` 2 or 3 for each 256 rows, `purge` 8 and 1 for each 25 rows. One more when the server has forgotten
+//! and `stats` 2 or 3 for each 256 rows, `purge` 8 and 1 for each 16 rows. One more when the server has forgotten
 //! a script, as it does when it restarts. In a Cluster the same, but: a write that makes a row some user's takes
 //! 1 more, before it, for the user's index, and one that renews such a row 1 after it; a rotation takes 4;
 //! `delete_user` 3 or more; and a minute after a row has gone, its id leaves the user's index with 2. There, each
