@@ -127,6 +127,8 @@ impl Table {
         connection.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)").unwrap();
         store.init().await.unwrap();
         connection.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)").unwrap();
+        // Or the first one to sync the file, a purge, waits for gigabytes.
+        std::fs::File::open(path).unwrap().sync_all().unwrap();
         self.print_filled("sqlite", begun);
         // One for each thread of the runtime, so that nobody waits for another.
         let other = rusqlite::Connection::open(path).unwrap();

@@ -29,6 +29,9 @@ use crate::store::{Outcome, StoreError, Write};
 /// Writes in one transaction, roughly: beyond this the first ones wait for nothing.
 const GROUP: usize = 512;
 
+/// How long a caller that is in no hurry waits for what it left in the log.
+const AT_REST: Duration = Duration::from_secs(1);
+
 /// What the thread is asked for.
 enum Job {
     Writes(Batch),
@@ -46,11 +49,11 @@ struct Batch {
 
 /// Anything else, in transactions of its own.
 struct Task {
-    /// Returns what tells its caller.
+    /// Answers its caller, and returns what tells it to go on.
     run: Box<dyn FnOnce(&Connection) -> Told + Send>,
     deadline: Instant,
     /// Nobody waits for it: the writes that wait when its turn comes go first, and so does what it leaves in the
-    /// log, before its caller is told.
+    /// log, before its caller goes on.
     yields: bool,
     has_yielded: bool,
     _room: OwnedSemaphorePermit,
@@ -112,7 +115,7 @@ impl Writer {
     }
 
     /// The same for what no request waits for: when its turn comes, it lets all writes that wait by then go
-    /// first, once; and it ends when a long log has been moved into the file.
+    /// first, once; and it ends when a long log has been moved into the file, or that takes long.
     pub(super) async fn run_behind<T, F>(&self, action: &'static str, work: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
@@ -128,10 +131,13 @@ impl Writer {
     {
         let room = self.room(1).await?;
         let (reply, answer) = oneshot::channel();
+        let (tell, told) = oneshot::channel();
         let run = Box::new(move |connection: &Connection| {
-            let done = work(connection);
-            // Nobody waits any more: nothing to do about that.
-            Box::new(move |_| drop(reply.send(done))) as Told
+            // Where nobody waits any more there is nothing to do about that.
+            let _ = reply.send(work(connection));
+            Box::new(move |_| {
+                let _ = tell.send(());
+            }) as Told
         });
         self.send(Job::Task(Task {
             run,
@@ -141,6 +147,8 @@ impl Writer {
             _room: room,
         }))?;
         let done = answer.await.map_err(|_| Refused::gone())?;
+        // It is done, and the answer to it must not depend on a disk that takes long.
+        let _ = tokio::time::timeout(AT_REST, told).await;
         done.map_err(|error| self.place.error(action, error))
     }
 
