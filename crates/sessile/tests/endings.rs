@@ -211,7 +211,8 @@ async fn a_session_can_be_ended_unread() {
             sign_in(&mut visitor, "ada").await;
             let id = stage.store.rows().await[0].id();
             let mut replay = visitor.clone();
-            (stage.events(), stage.store.statements());
+            stage.events();
+            stage.store.statements();
             let leaves = async move |lazy: LazySession| -> Result<StatusCode, SessionError> {
                 if way == "read before" {
                     assert!(lazy.load().await?.user_id().is_some());
