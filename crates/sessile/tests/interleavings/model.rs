@@ -93,6 +93,14 @@ struct Progress {
     commits: usize,
 }
 
+/// Ids that a store told in an order of its own.
+fn each_once(told: Vec<SessionId>) -> BTreeSet<SessionId> {
+    let number = told.len();
+    let ids: BTreeSet<SessionId> = told.into_iter().collect();
+    assert_eq!(ids.len(), number, "an id was told twice");
+    ids
+}
+
 pub(crate) struct Model {
     parts: Vec<Part>,
     pub(crate) rows: BTreeMap<SessionId, Row>,
@@ -131,12 +139,13 @@ impl Model {
                 let keep = (self.parts[actor] == Part::RevokeOthers).then_some(self.first);
                 let gone =
                     |id: &SessionId, row: &mut Row| row.user.as_deref() == Some("ada") && Some(*id) != keep;
-                let gone: Vec<SessionId> = self.rows.extract_if(.., gone).map(|(id, _)| id).collect();
-                assert_eq!(gone, ids, "all of the user's sessions");
+                let gone: BTreeSet<SessionId> = self.rows.extract_if(.., gone).map(|(id, _)| id).collect();
+                assert_eq!(gone, each_once(ids), "all of the user's sessions");
             }
             Did::Purge(ids) => {
                 let gone = self.rows.extract_if(.., |_, row| row.expires <= PURGE);
-                assert_eq!(gone.map(|(id, _)| id).collect::<Vec<_>>(), ids, "what was purged");
+                let gone: BTreeSet<SessionId> = gone.map(|(id, _)| id).collect();
+                assert_eq!(gone, each_once(ids), "what was purged");
             }
             Did::Read(text) => {
                 let row = self.rows.get(&self.first);
