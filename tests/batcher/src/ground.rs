@@ -22,6 +22,8 @@ impl<T> Mutex<T> {
     }
 }
 
+pub(super) use shuttle::future::yield_now;
+
 shuttle::lazy_static! {
     /// The lanes that were started, so that their runtime can end.
     static ref LANES: Mutex<Vec<JoinHandle<()>>> = Mutex::new(Vec::new());

@@ -121,7 +121,16 @@ pub fn everybody_is_served() {
 
 /// The same with more lanes and more callers.
 pub fn a_crowd_is_served() {
-    let (group, book) = doubling::<true>(bounds(2));
+    serve_a_crowd(bounds(2));
+}
+
+/// The same where lanes let others run before they take what waits.
+pub fn a_crowd_is_gathered() {
+    serve_a_crowd(Bounds { gathers: true, ..bounds(2) });
+}
+
+fn serve_a_crowd(bounds: Bounds) {
+    let (group, book) = doubling::<true>(bounds);
     let callers: Vec<_> = (1..=9).map(|job| ask(&group, job)).collect();
     for (job, caller) in (1..).zip(callers) {
         assert_eq!(block_on(caller).unwrap(), Ok(job * 2));

@@ -39,7 +39,13 @@ enum Task {
     /// What the number of rows does to an operation (R16)
     Size(size::Plan),
     /// One subject under load, for a profiler; prints its process id
-    Drive { subject: String, route: String, seconds: f64 },
+    Drive {
+        subject: String,
+        route: String,
+        seconds: f64,
+        #[arg(long, default_value_t = 64)]
+        clients: usize,
+    },
     /// One subject without HTTP, for a profiler (`valgrind --tool=callgrind`)
     Call { subject: String, route: String, times: usize },
     /// Serve one subject until standard input ends; prints its address
@@ -54,7 +60,7 @@ fn main() {
         Task::Lone(plan) => web::lone(&plan),
         Task::Purge(plan) => purge::purge(&plan),
         Task::Size(plan) => size::size(&plan),
-        Task::Drive { subject, route, seconds } => drive(&subject, &route, seconds),
+        Task::Drive { subject, route, seconds, clients } => drive(&subject, &route, seconds, clients),
         Task::Call { subject, route, times } => call(&subject, &route, times),
         Task::Serve { subject } => server::serve(&subject),
         Task::Fill { subject, live, expired } => fill::fill(&subject, live, expired),
@@ -76,13 +82,13 @@ fn call(subject: &str, route: &str, times: usize) {
     }
 }
 
-fn drive(subject: &str, route: &str, seconds: f64) {
+fn drive(subject: &str, route: &str, seconds: f64, clients: usize) {
     let work = Work::named(route);
     let databases = Databases::start(&[Database::of(subject)]);
     let server = Server::start(subject, &databases);
     let mut client = Client::new(&server, if work.cookies == Cookies::InTurn { web::SESSIONS } else { 0 });
     println!("{}", server.process_id());
-    let load = client.load(&server, &work, 64, Duration::from_secs_f64(seconds));
+    let load = client.load(&server, &work, clients, Duration::from_secs_f64(seconds));
     println!(
         "{:.2} µs of processor time per request, {:.2} of the database, {:.0} requests/s",
         load.server_micros(),

@@ -386,10 +386,7 @@ impl Sessions {
     /// One row from the store, in time, together with what others ask for.
     async fn ask_load(&self, id: SessionId) -> Loaded {
         match &self.inner.loads {
-            Some(group) => match self.in_time(group.ask(id)).await? {
-                Ok(landed) => landed.into_loaded(self.store().name()),
-                Err(unanswered) => Err(unanswered.of_load(self.store().name())),
-            },
+            Some(group) => self.in_time(group.load(id, self.store().name())).await?,
             None => self.in_time(self.store().load(id)).await?,
         }
     }

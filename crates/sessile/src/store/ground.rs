@@ -15,3 +15,6 @@ pub(super) fn spawn(work: impl Future<Output = ()> + Send + 'static) {
 pub(super) async fn in_time<T>(limit: Duration, work: impl Future<Output = T>) -> Option<T> {
     tokio::time::timeout(limit, work).await.ok()
 }
+
+/// Lets the other tasks that are ready run first.
+pub(super) use tokio::task::yield_now;

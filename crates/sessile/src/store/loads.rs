@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::sync::Arc;
 
-use super::group::{Unanswered, Work};
+use super::group::{Group, Unanswered, Work};
 use super::{Loaded, StoreError};
 use crate::record::{SessionId, SessionRecord};
 
@@ -75,6 +75,16 @@ pub(crate) trait Loader: Send + Sync + 'static {
 
 /// Single loads, in batches in which no id is met twice.
 pub(crate) struct Loads<L>(pub(crate) L);
+
+impl<L: Loader> Group<Loads<L>> {
+    /// One row from the store of this name, together with what others ask for.
+    pub(crate) async fn load(&self, id: SessionId, store: &'static str) -> Loaded {
+        match self.ask(id).await {
+            Ok(landed) => landed.into_loaded(store),
+            Err(unanswered) => Err(unanswered.of_load(store)),
+        }
+    }
+}
 
 impl<L: Loader> Work for Loads<L> {
     type Job = SessionId;

@@ -57,7 +57,8 @@ async fn each_operation_is_one_statement() {
     for ids in [2, 5, 64, 200, 256] {
         let ids: Vec<_> = (0..ids).map(id).collect();
         assert_eq!(store.load_many(&ids).await.len(), ids.len());
-        assert_eq!(log.take().len(), 1);
+        let around = 2 * ids.len().div_ceil(64);
+        assert_eq!(log.take().len(), ids.len() + around, "one for each in one look at the file");
     }
     store.delete_user(&ada, Some(id(1))).await.unwrap();
     assert_eq!(log.take().len(), 1);
@@ -67,6 +68,28 @@ async fn each_operation_is_one_statement() {
     assert_eq!(log.take().len(), 1);
     assert!(store.load_many(&[]).await.is_empty() && store.apply_many(Vec::new()).await.is_empty());
     assert_eq!(log.take().len(), 0);
+}
+
+/// Loads that meet share a look at the file; the next one sees what was written since. [R11]
+#[tokio::test]
+async fn loads_that_meet_are_read_together() {
+    let options = SqliteStore::options().read_mode(ReadMode::Offloaded);
+    let (database, store) = Database::with_store(options).await;
+    let log = SqlLog::of(&database.path);
+    for is_there in [false, true] {
+        let loads = (0..20).map(|number| store.load(id(number / 2)));
+        for row in futures_util::future::join_all(loads).await {
+            assert_eq!(row.unwrap().is_some(), is_there);
+        }
+        let statements = log.take();
+        let count = |of: &str| statements.iter().filter(|statement| statement.starts_with(of)).count();
+        // The first one is alone, and the next asks for the same row: whether it changed is not known.
+        assert_eq!((count("BEGIN"), count("SELECT"), count("ROLLBACK")), (1, 11, 1), "{statements:?}");
+        for number in 0..10 {
+            store.apply(insert(number)).await.unwrap();
+        }
+        log.take();
+    }
 }
 
 #[tokio::test]

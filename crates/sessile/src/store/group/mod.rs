@@ -25,7 +25,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use super::ground::{in_time, spawn};
+use super::ground::{in_time, spawn, yield_now};
 use queue::{Batch, Entered, Queue, Seen, Turn};
 use tickets::Ticket;
 
@@ -79,6 +79,9 @@ pub(crate) struct Bounds {
     pub(crate) small: usize,
     /// Jobs that have to wait before another lane begins beside one that is busy.
     pub(crate) crowd: usize,
+    /// Whether a lane lets every task that is ready run before it takes what waits. Where a batch takes
+    /// microseconds nothing else lets it grow: nobody comes while it is under way.
+    pub(crate) gathers: bool,
     /// Jobs that wait, at most.
     pub(crate) room: usize,
     /// How long a job waits for room.
@@ -88,7 +91,7 @@ pub(crate) struct Bounds {
 impl Bounds {
     /// For a store that can take so many batches at once.
     pub(crate) fn new(lanes: usize, patience: Duration) -> Bounds {
-        Bounds { lanes: lanes.max(1), batch: 128, small: 32, crowd: 1, room: 4_096, patience }
+        Bounds { lanes: lanes.max(1), batch: 128, small: 32, crowd: 1, gathers: false, room: 4_096, patience }
     }
 }
 
@@ -107,12 +110,14 @@ pub(crate) struct Group<W: Work>(Arc<Shared<W>>);
 struct Shared<W: Work> {
     work: W,
     queue: Queue<W>,
+    gathers: bool,
     patience: Duration,
 }
 
 impl<W: Work> Group<W> {
     pub(crate) fn new(work: W, bounds: Bounds) -> Group<W> {
-        Group(Arc::new(Shared { work, queue: Queue::new(bounds), patience: bounds.patience }))
+        let Bounds { gathers, patience, .. } = bounds;
+        Group(Arc::new(Shared { work, queue: Queue::new(bounds), gathers, patience }))
     }
 
     /// The answer to one job. To be called within a runtime.
@@ -212,7 +217,7 @@ struct Lane<W: Work> {
 impl<W: Work> Lane<W> {
     async fn run(mut self) {
         let shared = Arc::clone(&self.shared);
-        while let Turn::Work { starts_lane } = shared.queue.take(&mut self.batch) {
+        while let Turn::Work { starts_lane } = self.turn().await {
             Group(Arc::clone(&shared)).start_lane(starts_lane);
             match caught(shared.work.many(&self.batch.jobs)).await {
                 Some(answers) if answers.len() == self.batch.jobs.len() => {
@@ -225,6 +230,13 @@ impl<W: Work> Lane<W> {
             }
         }
         self.has_ended = true;
+    }
+
+    async fn turn(&mut self) -> Turn {
+        if self.shared.gathers {
+            yield_now().await;
+        }
+        self.shared.queue.take(&mut self.batch)
     }
 }
 

@@ -229,6 +229,36 @@ async fn no_lane_takes_all_and_nobody_is_overtaken() {
     assert_eq!((scene.alone.lock().len(), sizes), (1, vec![50, 50]));
 }
 
+/// Where a batch takes no time a lane lets all come in who are ready: a crowd that asks again and again does so
+/// in one batch each time.
+#[tokio::test]
+async fn a_lane_that_gathers_takes_all_who_are_ready() {
+    for gathers in [true, false] {
+        let scene = Scene::<true>::within(Bounds { gathers, ..Bounds::new(1, Duration::from_secs(5)) });
+        let first = scene.occupied(1).await;
+        let crowd: Vec<_> = (0..20)
+            .map(|n| {
+                let group = Arc::clone(&scene.group);
+                tokio::spawn(async move {
+                    for round in [100, 200, 300] {
+                        assert_eq!(group.ask(round + n).await, Ok(2 * (round + n)));
+                    }
+                })
+            })
+            .collect();
+        settle().await;
+        scene.gate.add_permits(1_000);
+        for caller in crowd {
+            caller.await.unwrap();
+        }
+        let sizes: Vec<usize> = scene.asked.lock().iter().map(Vec::len).collect();
+        let expected: &[usize] = if gathers { &[1, 20, 20, 20] } else { &[1, 20] };
+        assert_eq!(sizes, expected);
+        drop(first);
+        scene.is_empty_soon().await;
+    }
+}
+
 /// [R03] Who gives up waiting neither cancels nor poisons what the others wait for; a load that nobody
 /// wants any more is not asked for.
 #[tokio::test]

@@ -205,10 +205,7 @@ impl SessionStore for MySqlStore {
                 let reader = Arc::clone(&self.0.reader);
                 Finish::new(async move { reader.load(turn, id).await }).await
             }
-            None => match self.0.loads.ask(id).await {
-                Ok(landed) => landed.into_loaded(NAME),
-                Err(unanswered) => Err(unanswered.of_load(NAME)),
-            },
+            None => self.0.loads.load(id, NAME).await,
         }
     }
 

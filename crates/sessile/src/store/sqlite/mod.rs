@@ -1,11 +1,11 @@
 //! Sessions in a SQLite file, next to the service or shared with other processes on the machine.
 //!
-//! Statements: `load` and `apply` 1; `load_many` 1 per 256 ids; `apply_many` 1 per write and BEGIN and
-//! COMMIT around all that waits at the time; `list`, `delete_user`, `stats` and `check` 1; `purge` 1 per
+//! Statements: `load` and `apply` 1; `load_many` 1 per id and BEGIN and ROLLBACK around each 64 of them;
+//! `apply_many` 1 per write and BEGIN and COMMIT around all that waits at the time; `list`, `delete_user`, `stats` and `check` 1; `purge` 1 per
 //! chunk; `init` 3 in a transaction; `examine` about 20.
 //!
-//! Reads by id happen inline on a few read connections, all writes on one thread, in grouped
-//! transactions, the file in write-ahead logging. A process that holds the write lock (lback holds it
+//! Reads by id happen inline on a few read connections; those that meet there read together, in one
+//! transaction. All writes happen on one thread, in grouped transactions, the file in write-ahead logging. A process that holds the write lock (lback holds it
 //! while its view runs) makes writes wait, never reads. The log is moved into the file by a thread of its
 //! own, about every 1,000 pages, so that no commit waits for that.
 //!
@@ -19,6 +19,7 @@ mod apply;
 mod checkpoint;
 mod examine;
 mod fault;
+mod lookup;
 mod options;
 mod reader;
 mod row;
@@ -36,6 +37,8 @@ use std::time::Instant;
 use async_trait::async_trait;
 use rusqlite::Connection;
 
+use super::group::Group;
+use super::loads::Loads;
 use super::purge::{Chunk, Chunks};
 use super::{
     Finding, ListPage, ListQuery, Loaded, MalformedRow, Outcome, PurgeBatch, PurgeLimits, SessionStore,
@@ -47,6 +50,7 @@ pub use options::{SqliteOptions, Synchronous};
 pub use reader::ReadMode;
 
 use fault::{NAME, Place};
+use lookup::Lookup;
 use reader::Readers;
 use row::Time;
 use sql::Sql;
@@ -67,6 +71,9 @@ struct Inner {
     place: Arc<Place>,
     sql: Arc<Sql>,
     readers: Arc<Readers>,
+    lookup: Arc<Lookup>,
+    /// Single loads that meet.
+    loads: Group<Loads<Arc<Lookup>>>,
     writer: Writer,
     chunks: Chunks,
 }
@@ -87,26 +94,13 @@ impl SqliteStore {
 
     fn new(place: Arc<Place>, sql: Arc<Sql>, readers: Readers, writer: Writer) -> SqliteStore {
         let (readers, chunks) = (Arc::new(readers), Chunks::new());
-        SqliteStore(Arc::new(Inner { place, sql, readers, writer, chunks }))
+        let lookup = Arc::new(Lookup::new(&readers, &sql));
+        let loads = Group::new(Loads(Arc::clone(&lookup)), readers.bounds());
+        SqliteStore(Arc::new(Inner { place, sql, readers, lookup, loads, writer, chunks }))
     }
 
     fn sql(&self) -> Arc<Sql> {
         Arc::clone(&self.0.sql)
-    }
-
-    /// One statement's worth of `load_many`.
-    async fn load_some(&self, ids: &[SessionId]) -> Vec<Loaded> {
-        let (sql, wanted) = (self.sql(), ids.to_vec());
-        let rows = self.0.readers.short("load", move |connection| load_many(connection, &sql, &wanted)).await;
-        if let Ok(rows) = rows {
-            return rows.into_iter().map(|row| row.transpose().map_err(StoreError::from)).collect();
-        }
-        // Errors cannot be copied, and a fault that hits one row may spare the others.
-        let mut loaded = Vec::with_capacity(ids.len());
-        for &id in ids {
-            loaded.push(self.load(id).await);
-        }
-        loaded
     }
 
     /// Deletes one chunk on the writer.
@@ -121,32 +115,6 @@ impl SqliteStore {
         };
         self.0.writer.run_behind("purge", delete).await
     }
-}
-
-fn load(connection: &Connection, sql: &Sql, id: SessionId) -> rusqlite::Result<Option<Read>> {
-    let mut statement = sql::prepare(connection, &sql.load)?;
-    let mut rows = statement.query([id.to_text().as_str()])?;
-    rows.next()?.map(row::record).transpose()
-}
-
-/// The rows in the order of the ids.
-fn load_many(connection: &Connection, sql: &Sql, ids: &[SessionId]) -> rusqlite::Result<Vec<Option<Read>>> {
-    let (text, _) = sql.load_many(ids.len());
-    let mut statement = sql::prepare(connection, text)?;
-    for (at, id) in ids.iter().enumerate() {
-        statement.raw_bind_parameter(at + 1, id.to_text().as_str())?;
-    }
-    // The places that are left over are NULL, which is no row's id.
-    let mut loaded = vec![None; ids.len()];
-    let mut rows = statement.raw_query();
-    while let Some(row) = rows.next()? {
-        let id = row::session_id(row.get_ref(0)?);
-        let read = row::record(row)?;
-        for (at, _) in ids.iter().enumerate().filter(|(_, wanted)| Some(**wanted) == id) {
-            loaded[at] = Some(read.clone());
-        }
-    }
-    Ok(loaded)
 }
 
 fn list(connection: &Connection, sql: &Sql, query: &ListQuery) -> rusqlite::Result<ListPage> {
@@ -202,20 +170,11 @@ impl SessionStore for SqliteStore {
     }
 
     async fn load(&self, id: SessionId) -> Loaded {
-        let sql = self.sql();
-        let read = self.0.readers.short("load", move |connection| load(connection, &sql, id)).await?;
-        Ok(read.transpose()?)
+        self.0.loads.load(id, NAME).await
     }
 
     async fn load_many(&self, ids: &[SessionId]) -> Vec<Loaded> {
-        let mut loaded = Vec::with_capacity(ids.len());
-        for some in ids.chunks(sql::WIDEST) {
-            match some {
-                [one] => loaded.push(self.load(*one).await),
-                some => loaded.extend(self.load_some(some).await),
-            }
-        }
-        loaded
+        self.0.lookup.load_many(ids).await
     }
 
     async fn apply(&self, write: Write) -> Result<Outcome, StoreError> {

@@ -11,7 +11,9 @@ use parking_lot::Mutex;
 use rusqlite::Connection;
 
 use super::fault::{self, Place, unavailable};
+use super::lookup;
 use crate::store::StoreError;
+use crate::store::group::Bounds;
 
 /// Where reads by id happen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -40,6 +42,18 @@ pub(super) struct Readers {
 impl Readers {
     pub(super) fn new(short: Vec<Shared>, long: Shared, mode: ReadMode, place: Arc<Place>) -> Readers {
         Readers { short, long, turn: AtomicUsize::new(0), mode, place }
+    }
+
+    /// How loads that meet are grouped. Where they are done inline one batch at a time is the fastest; another
+    /// one beside it is for a crowd, or for when the rows have to come from the disk.
+    pub(super) fn bounds(&self) -> Bounds {
+        Bounds {
+            batch: lookup::WIDEST,
+            small: lookup::WIDEST,
+            crowd: lookup::WIDEST,
+            gathers: self.mode == ReadMode::Inline,
+            ..Bounds::new(self.short.len(), self.place.busy_timeout)
+        }
     }
 
     /// The first connection that is free, which is also the one with the warmest cache; when none is,

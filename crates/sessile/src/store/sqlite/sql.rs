@@ -14,9 +14,6 @@ use crate::store::{Expiry, ListQuery, Liveness};
 
 const LOAD: &str = "SELECT id, user_id, data, created_at, expires_at, updated_at FROM @table WHERE id = ?1";
 
-const LOAD_MANY: &str =
-    "SELECT id, user_id, data, created_at, expires_at, updated_at FROM @table WHERE id IN (@ids)";
-
 const INSERT: &str = "INSERT INTO @table (id, user_id, data, created_at, expires_at, updated_at) \
     VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT (id) DO NOTHING";
 
@@ -78,15 +75,10 @@ const CREATE_TABLE: &str = "CREATE TABLE IF NOT EXISTS @table (
 
 const CREATE_INDEX: &str = "CREATE INDEX IF NOT EXISTS @index ON @table (@column)";
 
+pub(super) const BEGIN_READ: &str = "BEGIN DEFERRED";
 pub(super) const BEGIN: &str = "BEGIN IMMEDIATE";
 pub(super) const COMMIT: &str = "COMMIT";
 pub(super) const ROLLBACK: &str = "ROLLBACK";
-
-/// How many ids a `LOAD_MANY` takes: few widths, so that all of them stay prepared.
-const WIDTHS: [usize; 4] = [4, 16, 64, 256];
-
-/// Ids in one statement of `load_many`, at most.
-pub(super) const WIDEST: usize = WIDTHS[WIDTHS.len() - 1];
 
 /// Prepared statements kept on each connection: above the number of texts in this file.
 pub(super) const CACHED_STATEMENTS: usize = 64;
@@ -95,7 +87,6 @@ pub(super) const CACHED_STATEMENTS: usize = 64;
 pub(super) struct Sql {
     table: String,
     pub(super) load: String,
-    load_many: [String; WIDTHS.len()],
     pub(super) insert: String,
     updates: [[String; 2]; 3],
     pub(super) touch: String,
@@ -125,7 +116,6 @@ impl Sql {
         };
         Sql {
             load: on(LOAD),
-            load_many: WIDTHS.map(|width| on(&LOAD_MANY.replace("@ids", &vec!["?"; width].join(", ")))),
             insert: on(INSERT),
             updates: [
                 updates(""),
@@ -143,12 +133,6 @@ impl Sql {
             create: [on(CREATE_TABLE), index("user_id"), index("expires_at")],
             table,
         }
-    }
-
-    /// The narrowest statement for so many ids (at most [`WIDEST`]), and its width.
-    pub(super) fn load_many(&self, ids: usize) -> (&str, usize) {
-        let at = WIDTHS.iter().position(|&width| ids <= width).unwrap_or(WIDTHS.len() - 1);
-        (&self.load_many[at], WIDTHS[at])
     }
 
     pub(super) fn update(&self, expiry: Expiry, sets_user: bool) -> &str {

@@ -95,10 +95,8 @@ async fn statements_use_the_indexes() {
         after: None,
         limit: 10,
     };
-    let many = sql.load_many(64).0.to_owned();
     for (statement, index) in [
         (sql.load.clone(), "sqlite_autoindex_sessions_1 (id=?)"),
-        (many, "sqlite_autoindex_sessions_1 (id=?)"),
         (sql.rotate.clone(), "sqlite_autoindex_sessions_1 (id=?)"),
         (sql.touch.clone(), "sqlite_autoindex_sessions_1 (id=?)"),
         (sql.delete_user.clone(), "ix_sessions_user_id (user_id=?)"),
