@@ -210,7 +210,8 @@ impl SessionsBuilder {
         let SessionsBuilder { store, policy, clock, random, listeners, cache, watchers, feed } = self;
         let Grouping { loads, writes } = store.grouping();
         let bounds = |lanes| Bounds::new(lanes, policy.store_timeout);
-        let loads = (loads > 0).then(|| Group::new(Loads(Rows(Arc::clone(&store))), bounds(loads)));
+        let gathering = |lanes| Bounds { gathers: true, ..bounds(lanes) };
+        let loads = (loads > 0).then(|| Group::new(Loads(Rows(Arc::clone(&store))), gathering(loads)));
         let writes = (writes > 0).then(|| Group::new(Writes(Arc::clone(&store)), bounds(writes)));
         Sessions {
             inner: Arc::new(Inner {

@@ -2,9 +2,9 @@
 //!
 //! No timer: who finds nobody here does its job at once and by itself, without a hop to another task. Who
 //! comes meanwhile waits in one line, first come, first served. A few lanes, tasks with one batch under way
-//! each, take what waits until there is nothing more; where small batches are dear, a further lane begins only
-//! when a crowd waits. A caller that is alone occupies no lane, so that one
-//! who stops being polled keeps nobody waiting.
+//! each, take what waits until there is nothing more; one of loads first lets every task that is ready come in.
+//! Where small batches are dear, a further lane begins only when a crowd waits. A caller that is alone occupies
+//! no lane, so that one who stops being polled keeps nobody waiting.
 //!
 //! A caller that goes away neither cancels nor poisons a batch, because no batch runs inside a caller. Its
 //! own job is not done if it is a load that still waits; a write is done once it is accepted
@@ -79,8 +79,9 @@ pub(crate) struct Bounds {
     pub(crate) small: usize,
     /// Jobs that have to wait before another lane begins beside one that is busy.
     pub(crate) crowd: usize,
-    /// Whether a lane lets every task that is ready run before it takes what waits. Where a batch takes
-    /// microseconds nothing else lets it grow: nobody comes while it is under way.
+    /// Whether a lane lets every task that is ready run before it takes what waits: a batch that brings its answers
+    /// wakes many, whose next requests are here at once, and where it takes microseconds nothing else lets it
+    /// grow. Good for loads; writes wait for the disk long enough to meet.
     pub(crate) gathers: bool,
     /// Jobs that wait, at most.
     pub(crate) room: usize,

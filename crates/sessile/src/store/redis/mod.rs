@@ -5,7 +5,8 @@
 //! a user; `stats` 2 for each row; `purge` 256 ZCOUNT, and 1 EVALSHA for 16 rows of one bucket; `check` 256
 //! ZCARD; `init` and `clock` 1.
 //!
-//! Round trips on a single server: 1 for each of these, also for a batch, unless it names a row twice; `list`
+//! Round trips on a single server: 1 for each of these, also for a batch (single loads that meet are one),
+//! unless it names a row twice; `list`
 //! and `stats` 2 or 3 for each 256 rows, `purge` 8 and 1 for each 16 rows. One more when the server has forgotten
 //! a script, as it does when it restarts. In a Cluster the same, but: a write that makes a row some user's takes
 //! 1 more, before it, for the user's index, and one that renews such a row 1 after it; a rotation takes 4;
@@ -100,8 +101,8 @@ use redis::Value;
 
 use super::wave::waves;
 use super::{
-    Feed, Finding, Hearer, ListPage, ListQuery, Loaded, Outcome, PurgeBatch, PurgeLimits, SessionStore,
-    StoreError, StoreStats, Write,
+    Feed, Finding, Grouping, Hearer, ListPage, ListQuery, Loaded, Outcome, PurgeBatch, PurgeLimits,
+    SessionStore, StoreError, StoreStats, Write,
 };
 use crate::record::{Clock, SessionId, StoredData, Timestamp, UserId};
 
@@ -115,6 +116,9 @@ use leavers::{Leavers, leavers, sweep};
 use link::{Dialler, Link, Opener};
 use row::{Found, bytes};
 use script::{Scribe, Verdict, verdict};
+
+/// Batches of single loads on their way at once.
+const BATCHES: usize = 2;
 
 /// Keeps sessions in Redis or in a Redis Cluster, version 6.2 or later.
 ///
@@ -226,6 +230,13 @@ fn foregone(write: &Write) -> Option<Made> {
 impl SessionStore for RedisStore {
     fn name(&self) -> &'static str {
         NAME
+    }
+
+    /// Reads that meet leave in one go: many at once cost the client less than each on its own. A Cluster takes
+    /// each to its node, and none waits for another's.
+    fn grouping(&self) -> Grouping {
+        let loads = if self.0.link.is_cluster() { 0 } else { BATCHES };
+        Grouping { loads, writes: 0 }
     }
 
     async fn load(&self, id: SessionId) -> Loaded {

@@ -51,7 +51,7 @@ impl Readers {
             batch: lookup::WIDEST,
             small: lookup::WIDEST,
             crowd: lookup::WIDEST,
-            gathers: self.mode == ReadMode::Inline,
+            gathers: true,
             ..Bounds::new(self.short.len(), self.place.busy_timeout)
         }
     }
