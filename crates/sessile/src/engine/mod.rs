@@ -209,10 +209,11 @@ impl SessionsBuilder {
     pub fn build(self) -> Sessions {
         let SessionsBuilder { store, policy, clock, random, listeners, cache, watchers, feed } = self;
         let Grouping { loads, writes } = store.grouping();
-        let bounds = |lanes| Bounds::new(lanes, policy.store_timeout);
-        let gathering = |lanes| Bounds { gathers: true, ..bounds(lanes) };
-        let loads = (loads > 0).then(|| Group::new(Loads(Rows(Arc::clone(&store))), gathering(loads)));
-        let writes = (writes > 0).then(|| Group::new(Writes(Arc::clone(&store)), bounds(writes)));
+        let patience = policy.store_timeout;
+        let loads = (loads > 0)
+            .then(|| Group::new(Loads(Rows(Arc::clone(&store))), Bounds::of_loads(loads, patience)));
+        let writes =
+            (writes > 0).then(|| Group::new(Writes(Arc::clone(&store)), Bounds::new(writes, patience)));
         Sessions {
             inner: Arc::new(Inner {
                 store,

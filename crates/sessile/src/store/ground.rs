@@ -5,6 +5,8 @@ use std::future::Future;
 use std::time::Duration;
 
 pub(super) use parking_lot::Mutex;
+/// Lets the other tasks that are ready run first.
+pub(super) use tokio::task::yield_now;
 
 /// Runs this in a task of its own.
 pub(super) fn spawn(work: impl Future<Output = ()> + Send + 'static) {
@@ -15,6 +17,3 @@ pub(super) fn spawn(work: impl Future<Output = ()> + Send + 'static) {
 pub(super) async fn in_time<T>(limit: Duration, work: impl Future<Output = T>) -> Option<T> {
     tokio::time::timeout(limit, work).await.ok()
 }
-
-/// Lets the other tasks that are ready run first.
-pub(super) use tokio::task::yield_now;

@@ -94,6 +94,11 @@ impl Bounds {
     pub(crate) fn new(lanes: usize, patience: Duration) -> Bounds {
         Bounds { lanes: lanes.max(1), batch: 128, small: 32, crowd: 1, gathers: false, room: 4_096, patience }
     }
+
+    /// The same for loads, which gather.
+    pub(crate) fn of_loads(lanes: usize, patience: Duration) -> Bounds {
+        Bounds { gathers: true, ..Bounds::new(lanes, patience) }
+    }
 }
 
 /// Why there is no answer.
@@ -233,6 +238,7 @@ impl<W: Work> Lane<W> {
         self.has_ended = true;
     }
 
+    /// What to do next. Before it gathers it holds no job, so a runtime that ends here costs nobody an answer.
     async fn turn(&mut self) -> Turn {
         if self.shared.gathers {
             yield_now().await;

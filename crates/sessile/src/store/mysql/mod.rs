@@ -124,8 +124,7 @@ impl MySqlStore {
         };
         looked.await.map_err(|fault| place.error(&format!("connect to {}", place.server), fault))?;
         let reader = Arc::new(Reader::new(&dialler, connections));
-        let bounds = Bounds { gathers: true, ..Bounds::new(connections, place.timeout) };
-        let loads = Group::new(Loads(Arc::clone(&reader)), bounds);
+        let loads = Group::new(Loads(Arc::clone(&reader)), Bounds::of_loads(connections, place.timeout));
         let writer = Arc::new(Writer::new(&dialler));
         let writes = Group::new(Writes(Arc::clone(&writer)), Bounds::new(BATCHES, place.timeout));
         let chunks = Chunks::new();

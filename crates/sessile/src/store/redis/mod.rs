@@ -6,12 +6,11 @@
 //! ZCARD; `init` and `clock` 1.
 //!
 //! Round trips on a single server: 1 for each of these, also for a batch (single loads that meet are one),
-//! unless it names a row twice; `list`
-//! and `stats` 2 or 3 for each 256 rows, `purge` 8 and 1 for each 16 rows. One more when the server has forgotten
-//! a script, as it does when it restarts. In a Cluster the same, but: a write that makes a row some user's takes
-//! 1 more, before it, for the user's index, and one that renews such a row 1 after it; a rotation takes 4;
-//! `delete_user` 3 or more; and a minute after a row has gone, its id leaves the user's index with 2. There, each
-//! command goes to the node that has its slot.
+//! unless it names a row twice; `list` and `stats` 2 or 3 for each 256 rows, `purge` 8 and 1 for each 16 rows.
+//! One more when the server has forgotten a script, as it does when it restarts. In a Cluster the same, but: a
+//! write that makes a row some user's takes 1 more, before it, for the user's index, and one that renews such a
+//! row 1 after it; a rotation takes 4; `delete_user` 3 or more; and a minute after a row has gone, its id
+//! leaves the user's index with 2. There, each command goes to the node that has its slot.
 //!
 //! # What is stored
 //!

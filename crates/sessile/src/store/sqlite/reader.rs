@@ -44,16 +44,16 @@ impl Readers {
         Readers { short, long, turn: AtomicUsize::new(0), mode, place }
     }
 
-    /// How loads that meet are grouped. Where they are done inline one batch at a time is the fastest; another
-    /// one beside it is for a crowd, or for when the rows have to come from the disk.
+    /// How loads that meet are grouped. Inline, one batch at a time is the fastest, for two would fight for
+    /// SQLite's locks: another one begins only where a whole batch waits, as when the rows have to come from a slow
+    /// disk. Off the workers, where that is expected, each batch that finds a connection goes.
     pub(super) fn bounds(&self) -> Bounds {
-        Bounds {
-            batch: lookup::WIDEST,
-            small: lookup::WIDEST,
-            crowd: lookup::WIDEST,
-            gathers: true,
-            ..Bounds::new(self.short.len(), self.place.busy_timeout)
-        }
+        let crowd = match self.mode {
+            ReadMode::Inline => lookup::WIDEST,
+            ReadMode::Offloaded => 1,
+        };
+        let bounds = Bounds::of_loads(self.short.len(), self.place.busy_timeout);
+        Bounds { batch: lookup::WIDEST, small: lookup::WIDEST, crowd, ..bounds }
     }
 
     /// The first connection that is free, which is also the one with the warmest cache; when none is,
