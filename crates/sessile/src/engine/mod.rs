@@ -22,16 +22,16 @@ mod renewals;
 mod turns;
 mod watch;
 
-use std::future::{Future, poll_fn};
-use std::pin::{Pin, pin};
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
-use std::task::Poll;
 use std::time::Duration;
 
 use crate::record::{
     Clock, Random, RandomError, SessionId, SessionRecord, SessionToken, SystemClock, SystemRandom, Timestamp,
 };
 use crate::store::group::{Bounds, Group};
+use crate::store::limit::TimeLimit;
 use crate::store::loads::Loads;
 use crate::store::{Feed, FeedListener, Grouping, Loaded, News, Outcome, SessionStore, StoreError, Write};
 
@@ -77,6 +77,7 @@ pub struct Sessions {
 struct Inner {
     store: Arc<dyn SessionStore>,
     policy: Policy,
+    limit: TimeLimit,
     clock: Arc<dyn Clock>,
     random: Arc<dyn Random>,
     listeners: Listeners,
@@ -210,6 +211,7 @@ impl SessionsBuilder {
         let SessionsBuilder { store, policy, clock, random, listeners, cache, watchers, feed } = self;
         let Grouping { loads, writes } = store.grouping();
         let patience = policy.store_timeout;
+        let limit = TimeLimit::new(patience);
         let loads = (loads > 0)
             .then(|| Group::new(Loads(Rows(Arc::clone(&store))), Bounds::of_loads(loads, patience)));
         let writes =
@@ -218,6 +220,7 @@ impl SessionsBuilder {
             inner: Arc::new(Inner {
                 store,
                 policy,
+                limit,
                 clock,
                 random,
                 listeners,
@@ -501,21 +504,9 @@ impl Sessions {
 
     /// Waits for the store, but not for ever.
     async fn in_time<T>(&self, answer: impl Future<Output = T>) -> Result<T, StoreError> {
-        let mut answer = pin!(answer);
-        // A store that answers at once, as those in this process do, needs no timer.
-        let at_once = poll_fn(|context| {
-            Poll::Ready(match answer.as_mut().poll(context) {
-                Poll::Ready(answer) => Some(answer),
-                Poll::Pending => None,
-            })
-        });
-        if let Some(answer) = at_once.await {
-            return Ok(answer);
-        }
-        let after = self.policy().store_timeout;
-        tokio::time::timeout(after, answer)
-            .await
-            .map_err(|_| StoreError::Timeout { store: self.inner.store.name(), after })
+        let Inner { store, limit, .. } = &*self.inner;
+        let timeout = || StoreError::Timeout { store: store.name(), after: limit.length() };
+        limit.keep(answer).await.ok_or_else(timeout)
     }
 }
 

@@ -30,6 +30,7 @@ mod hex;
 mod host;
 #[cfg(any(feature = "postgres", feature = "mysql"))]
 mod key;
+pub(crate) mod limit;
 mod list;
 #[cfg(any(feature = "postgres", feature = "redis"))]
 mod listening;

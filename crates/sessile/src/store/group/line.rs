@@ -6,25 +6,33 @@ use std::collections::VecDeque;
 const FEW: usize = 32;
 
 /// Things in the order of their numbers, which only grow.
-pub(super) struct Line<T> {
+pub(crate) struct Line<T> {
     places: VecDeque<(u64, Option<T>)>,
     gaps: usize,
 }
 
 impl<T> Line<T> {
-    pub(super) fn new() -> Line<T> {
+    pub(crate) fn new() -> Line<T> {
         Line { places: VecDeque::new(), gaps: 0 }
     }
 
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.places.len() - self.gaps
     }
 
-    pub(super) fn push(&mut self, number: u64, thing: T) {
+    pub(crate) fn push(&mut self, number: u64, thing: T) {
         self.places.push_back((number, Some(thing)));
     }
 
-    pub(super) fn pop(&mut self) -> Option<(u64, T)> {
+    pub(crate) fn first(&mut self) -> Option<&T> {
+        while let Some((_, None)) = self.places.front() {
+            self.places.pop_front();
+            self.gaps -= 1;
+        }
+        self.places.front().and_then(|(_, thing)| thing.as_ref())
+    }
+
+    pub(crate) fn pop(&mut self) -> Option<(u64, T)> {
         loop {
             match self.places.pop_front()? {
                 (number, Some(thing)) => return Some((number, thing)),
@@ -33,13 +41,13 @@ impl<T> Line<T> {
         }
     }
 
-    pub(super) fn get_mut(&mut self, number: u64) -> Option<&mut T> {
+    pub(crate) fn get_mut(&mut self, number: u64) -> Option<&mut T> {
         let at = self.places.binary_search_by_key(&number, |(number, _)| *number).ok()?;
         self.places[at].1.as_mut()
     }
 
     /// Takes one out of the middle. Cheap also when all leave, each by itself.
-    pub(super) fn remove(&mut self, number: u64) -> Option<T> {
+    pub(crate) fn remove(&mut self, number: u64) -> Option<T> {
         let at = self.places.binary_search_by_key(&number, |(number, _)| *number).ok()?;
         let thing = self.places[at].1.take()?;
         self.gaps += 1;
@@ -51,7 +59,7 @@ impl<T> Line<T> {
     }
 
     /// Takes out those of which this is true.
-    pub(super) fn remove_all(&mut self, mut leaves: impl FnMut(&mut T) -> bool) -> Vec<T> {
+    pub(crate) fn remove_all(&mut self, mut leaves: impl FnMut(&mut T) -> bool) -> Vec<T> {
         let mut left = Vec::new();
         for (_, place) in &mut self.places {
             if place.as_mut().is_some_and(&mut leaves) {

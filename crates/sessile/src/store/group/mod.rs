@@ -13,7 +13,7 @@
 //!
 //! [`queue`] holds all the state and no runtime; what is here drives it.
 
-mod line;
+pub(crate) mod line;
 mod queue;
 mod tickets;
 

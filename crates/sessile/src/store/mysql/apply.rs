@@ -105,7 +105,7 @@ impl Writer {
             Err(fault) => return all_failed(open, &fault, made),
         };
         if open.len() > 1 {
-            match in_time(self.place.timeout, self.together(&mut seat, writes, open)).await {
+            match in_time(&self.place.limit, self.together(&mut seat, writes, open)).await {
                 Ok((outcomes, chains)) => {
                     for (at, outcome) in outcomes {
                         made[at] = Some(Ok(outcome));
@@ -201,7 +201,7 @@ impl Writer {
 
     /// One write in a transaction of its own.
     async fn alone(&self, session: &mut Session, write: &Write) -> Made {
-        in_time(self.place.timeout, self.bare(session, write)).await
+        in_time(&self.place.limit, self.bare(session, write)).await
     }
 
     async fn bare(&self, session: &mut Session, write: &Write) -> Made {
@@ -251,7 +251,7 @@ impl Writer {
         let mut seat = self.patient.seat().await?;
         let mut attempts = Attempts::default();
         loop {
-            let made = in_time(self.place.timeout, self.after_lock(&mut seat, write)).await;
+            let made = in_time(&self.place.limit, self.after_lock(&mut seat, write)).await;
             if !attempts.has_another(&made).await {
                 return made;
             }

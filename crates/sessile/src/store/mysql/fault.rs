@@ -10,6 +10,7 @@ use std::time::Duration;
 use mysql_async::{DriverError, IoError, ServerError};
 
 use crate::store::StoreError;
+use crate::store::limit::TimeLimit;
 use crate::store::url::for_shell;
 
 pub(super) const NAME: &str = "mysql";
@@ -24,7 +25,7 @@ pub(super) struct Place {
     /// As SQL reads it.
     pub(super) table: String,
     /// How long an answer may take.
-    pub(super) timeout: Duration,
+    pub(super) limit: TimeLimit,
     /// How long a write waits for a row that somebody else has locked: the server counts seconds.
     pub(super) lock_wait: Duration,
     /// Digits of a fraction of a second that `expires_at` keeps.
@@ -197,7 +198,7 @@ impl Place {
                 "the connection to {} broke in the middle, a write may be made or not: {why}",
                 self.server
             )),
-            Fault::Slow => StoreError::Timeout { store: NAME, after: self.timeout },
+            Fault::Slow => StoreError::Timeout { store: NAME, after: self.limit.length() },
             Fault::Other(what) => backend(action, what),
             Fault::Refused(refusal) => self.refused(action, refusal),
         }

@@ -120,13 +120,14 @@ impl MySqlStore {
         let surveys = Pool::new(&dialler, Duty::Surveys, 1);
         let looked = async {
             let mut seat = surveys.seat().await?;
-            in_time(place.timeout, schema::look(&mut seat, &sql, &place)).await.map(drop)
+            in_time(&place.limit, schema::look(&mut seat, &sql, &place)).await.map(drop)
         };
         looked.await.map_err(|fault| place.error(&format!("connect to {}", place.server), fault))?;
         let reader = Arc::new(Reader::new(&dialler, connections));
-        let loads = Group::new(Loads(Arc::clone(&reader)), Bounds::of_loads(connections, place.timeout));
+        let loads =
+            Group::new(Loads(Arc::clone(&reader)), Bounds::of_loads(connections, place.limit.length()));
         let writer = Arc::new(Writer::new(&dialler));
-        let writes = Group::new(Writes(Arc::clone(&writer)), Bounds::new(BATCHES, place.timeout));
+        let writes = Group::new(Writes(Arc::clone(&writer)), Bounds::new(BATCHES, place.limit.length()));
         let chunks = Chunks::new();
         Ok(MySqlStore(Arc::new(Inner { place, sql, reader, loads, writer, writes, surveys, chunks })))
     }

@@ -15,6 +15,7 @@ use super::session::in_time;
 use super::sql::{self, Sql};
 use super::tls::{self, SslMode};
 use crate::store::StoreError;
+use crate::store::limit::TimeLimit;
 
 /// A server that is gone without a word is noticed in a minute, not in two hours.
 const KEEPALIVE: Duration = Duration::from_secs(30);
@@ -86,7 +87,7 @@ impl MySqlOptions {
     pub async fn client(url: &str) -> Result<mysql_async::Conn, StoreError> {
         let address = Address::parse(url).map_err(|error| backend("read the store URL", error))?;
         let dialler = MySqlOptions::default().dialler(&address)?;
-        let connected = in_time(dialler.place.timeout, dialler.bare()).await;
+        let connected = in_time(&dialler.place.limit, dialler.bare()).await;
         connected.map_err(|fault| dialler.place.error("connect", fault))
     }
 
@@ -112,7 +113,7 @@ impl MySqlOptions {
             server: address.server(),
             url: address.to_string(),
             table: sql.table().to_owned(),
-            timeout: self.timeout,
+            limit: TimeLimit::new(self.timeout),
             lock_wait: Duration::from_secs((self.timeout * 4 / 5).as_secs().max(1)),
             digits: AtomicU32::new(6),
             packet: AtomicU64::new(u64::MAX),

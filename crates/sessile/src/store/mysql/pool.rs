@@ -111,8 +111,8 @@ impl Pool {
     /// A connection, as soon as there is one; a bounded wait.
     pub(super) async fn seat(self: &Arc<Pool>) -> Result<Seat, Fault> {
         let place = &self.dialler.place;
-        match tokio::time::timeout(place.timeout, Arc::clone(&self.room).acquire_owned()).await {
-            Ok(Ok(permit)) => Turn { pool: Arc::clone(self), permit }.seat().await,
+        match place.limit.keep(Arc::clone(&self.room).acquire_owned()).await {
+            Some(Ok(permit)) => Turn { pool: Arc::clone(self), permit }.seat().await,
             _ => Err(Fault::Away(format!("all {} connections for {} are busy", self.size, self.duty.name()))),
         }
     }
@@ -205,7 +205,7 @@ impl Dialler {
                     return Err(fault.clone());
                 }
                 // We try; who comes meanwhile need not.
-                *until = Instant::now() + self.place.timeout;
+                *until = Instant::now() + self.place.limit.length();
             }
         }
         let dialled = self.dial(duty).await;
@@ -245,14 +245,14 @@ impl Dialler {
             conn.query_drop(self.lock_waits(duty, server)).await?;
             Ok::<_, mysql_async::Error>((conn, server.skips_locked()))
         };
-        match tokio::time::timeout(self.place.timeout, attempt).await.map(|done| done.map_err(Fault::from)) {
-            Ok(Ok((conn, skips))) => {
+        match self.place.limit.keep(attempt).await.map(|done| done.map_err(Fault::from)) {
+            Some(Ok((conn, skips))) => {
                 Ok(Session::new(conn, Arc::clone(&self.place), Arc::clone(&self.sql), skips, age))
             }
-            Ok(Err(Fault::Refused(refusal))) => Err(Fault::Refused(refusal)),
-            Ok(Err(Fault::Cut(why) | Fault::Other(why) | Fault::Away(why))) => Err(Fault::Away(why)),
-            Ok(Err(Fault::Slow)) | Err(_) => {
-                Err(Fault::Away(format!("no answer within {} ms", self.place.timeout.as_millis())))
+            Some(Err(Fault::Refused(refusal))) => Err(Fault::Refused(refusal)),
+            Some(Err(Fault::Cut(why) | Fault::Other(why) | Fault::Away(why))) => Err(Fault::Away(why)),
+            Some(Err(Fault::Slow)) | None => {
+                Err(Fault::Away(format!("no answer within {} ms", self.place.limit.length().as_millis())))
             }
         }
     }

@@ -68,7 +68,7 @@ impl Reader {
     }
 
     async fn rows(&self, mut seat: Seat, ids: &[SessionId]) -> Result<Vec<Row>, Fault> {
-        in_time(self.place.timeout, seat.rows_of(Kept::Load, ids)).await
+        in_time(&self.place.limit, seat.rows_of(Kept::Load, ids)).await
     }
 
     fn error(&self, fault: Fault) -> StoreError {

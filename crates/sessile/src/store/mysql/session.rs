@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::future::Future;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Params, Row, Statement, Value};
@@ -12,6 +12,7 @@ use super::fault::{Fault, Place};
 use super::row;
 use super::sql::{self, Kept, Sql};
 use crate::record::SessionId;
+use crate::store::limit::TimeLimit;
 
 /// What came back.
 pub(super) struct Answer {
@@ -176,8 +177,7 @@ impl Session {
 
     /// Whether the connection still stands, after it was not used for a while.
     pub(super) async fn answers(&mut self) -> bool {
-        let asked = tokio::time::timeout(self.place.timeout, self.conn.ping());
-        asked.await.is_ok_and(|answer| answer.is_ok())
+        self.place.limit.keep(self.conn.ping()).await.is_some_and(|answer| answer.is_ok())
     }
 
     fn judged<T>(&mut self, answer: Result<T, mysql_async::Error>) -> Result<T, Fault> {
@@ -196,10 +196,10 @@ impl Session {
 
 /// Bounds the time in which an answer has to come; the connection that it was awaited on is given up.
 pub(super) async fn in_time<T>(
-    limit: Duration,
+    limit: &TimeLimit,
     answer: impl Future<Output = Result<T, Fault>>,
 ) -> Result<T, Fault> {
-    tokio::time::timeout(limit, answer).await.unwrap_or(Err(Fault::Slow))
+    limit.keep(answer).await.unwrap_or(Err(Fault::Slow))
 }
 
 /// The values, the last of them again and again up to the width of a statement.

@@ -84,7 +84,7 @@ enum State {
 pub(super) struct Link {
     state: watch::Receiver<State>,
     wake: Arc<Notify>,
-    timeout: Duration,
+    place: Arc<Place>,
 }
 
 impl Link {
@@ -94,7 +94,7 @@ impl Link {
         let (tell, state) = watch::channel(if asleep { State::Asleep } else { State::Dialling });
         let wake = Arc::new(Notify::new());
         tokio::spawn(keep(Arc::clone(dialler), duty, tell, Arc::clone(&wake)));
-        Link { state, wake, timeout: dialler.place.timeout }
+        Link { state, wake, place: Arc::clone(&dialler.place) }
     }
 
     /// The connection; at once when it stands or when attempts fail, otherwise as soon as the first
@@ -119,9 +119,8 @@ impl Link {
                 }
             }
         };
-        tokio::time::timeout(self.timeout, known)
-            .await
-            .unwrap_or_else(|_| Err(Fault::Away("it cannot be made in time".to_owned())))
+        let in_time = self.place.limit.keep(known).await;
+        in_time.unwrap_or_else(|| Err(Fault::Away("it cannot be made in time".to_owned())))
     }
 
     /// Runs a statement that the connection keeps prepared.
@@ -272,7 +271,7 @@ impl Session {
     /// A connection from which no answer comes is not worth waiting for: it is given up, and another
     /// one made.
     async fn in_time<T>(&self, answer: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
-        tokio::time::timeout(self.place.timeout, answer).await.unwrap_or_else(|_| {
+        self.place.limit.keep(answer).await.unwrap_or_else(|| {
             self.broken.notify_one();
             Err(Fault::Slow)
         })
@@ -318,7 +317,7 @@ async fn keep(dialler: Arc<Dialler>, duty: Duty, tell: watch::Sender<State>, wak
                     () = tell.closed() => {
                         // What is queued is still sent, then the server is told goodbye.
                         drop((session, tell));
-                        let _ = tokio::time::timeout(dialler.place.timeout, wire).await;
+                        let _ = dialler.place.limit.keep(wire).await;
                         return;
                     }
                 }
@@ -351,7 +350,7 @@ impl Dialler {
 
     /// One attempt, with everything the connection is set to.
     pub(super) async fn connect(&self, duty: Duty, hear: Hear) -> Result<(Client, Wire), Fault> {
-        let limit = self.config.get_connect_timeout().copied().unwrap_or(self.place.timeout);
+        let limit = self.config.get_connect_timeout().copied().unwrap_or(self.place.limit.length());
         let attempt = async {
             let (client, mut wire) = connected(&self.config, self.tls.as_ref(), hear).await?;
             let (names, settings): (Vec<&str>, Vec<String>) = settings(duty).into_iter().unzip();

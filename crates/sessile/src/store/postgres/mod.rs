@@ -135,7 +135,7 @@ impl PostgresStore {
             writer.connected().await
         };
         connected.await.map_err(|fault| place.error(&format!("connect to {}", place.server), fault))?;
-        let bounds = Bounds { crowd: apply::CROWD, ..Bounds::new(apply::BATCHES, place.timeout) };
+        let bounds = Bounds { crowd: apply::CROWD, ..Bounds::new(apply::BATCHES, place.limit.length()) };
         let group = Group::new(Writes(Arc::clone(&writer)), bounds);
         let (turn, chunks) = (AtomicUsize::new(0), Chunks::new());
         Ok(PostgresStore(Arc::new(Inner {

@@ -11,6 +11,7 @@ use super::schema;
 use super::sql::{MAX_NAME_BYTES, Sql};
 use super::tls;
 use crate::store::StoreError;
+use crate::store::limit::TimeLimit;
 
 /// Options for connecting to a [`PostgresStore`]: start with [`PostgresStore::options`]. What the URL
 /// says counts more.
@@ -121,7 +122,7 @@ impl PostgresOptions {
             server: destination.server,
             url: address.to_string(),
             table: sql.table().to_owned(),
-            timeout: self.timeout,
+            limit: TimeLimit::new(self.timeout),
             lock_wait: self.timeout * 4 / 5,
         };
         let patient = Arc::new(sql.patient());

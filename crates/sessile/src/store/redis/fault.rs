@@ -3,11 +3,11 @@
 
 use std::error::Error;
 use std::fmt;
-use std::time::Duration;
 
 use redis::{ErrorKind, RedisError, Value};
 
 use crate::store::StoreError;
+use crate::store::limit::TimeLimit;
 
 pub(super) const NAME: &str = "redis";
 
@@ -17,7 +17,7 @@ pub(super) struct Place {
     /// `host:port/database`, or the hosts of a Cluster.
     pub(super) server: String,
     /// How long an answer may take.
-    pub(super) timeout: Duration,
+    pub(super) limit: TimeLimit,
 }
 
 /// What went wrong. It can be told to many callers, which an error cannot.
@@ -124,7 +124,7 @@ impl Place {
                 "the connection to {} broke in the middle, a write may be made or not: {why}",
                 self.server
             )),
-            Fault::Slow => StoreError::Timeout { store: NAME, after: self.timeout },
+            Fault::Slow => StoreError::Timeout { store: NAME, after: self.limit.length() },
             Fault::Other(what) => backend(action, what),
             Fault::Refused(refusal) => self.refused(action, refusal),
         }

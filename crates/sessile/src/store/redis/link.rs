@@ -66,8 +66,8 @@ impl Dialler {
         let place = Arc::clone(&opener.place);
         let way = if address.cluster {
             let mut builder = ClusterClient::builder(opener.nodes.clone())
-                .connection_timeout(place.timeout)
-                .response_timeout(place.timeout)
+                .connection_timeout(place.limit.length())
+                .response_timeout(place.limit.length())
                 .tcp_settings(redis::io::tcp::TcpSettings::default().set_nodelay(true))
                 // A failover takes seconds: asked often enough, not too often.
                 .min_retry_wait(10)
@@ -332,9 +332,8 @@ impl Single {
                 }
             }
         };
-        tokio::time::timeout(self.place.timeout, known)
-            .await
-            .unwrap_or_else(|_| Err(Fault::Away("it cannot be made in time".to_owned())))
+        let in_time = self.place.limit.keep(known).await;
+        in_time.unwrap_or_else(|| Err(Fault::Away("it cannot be made in time".to_owned())))
     }
 
     /// All in one message.
@@ -351,8 +350,8 @@ impl Single {
         for command in commands {
             pipeline.add_command(command);
         }
-        let values = session.connection.req_packed_commands(&pipeline, 0, count).await;
-        let answers: Vec<Answer> = match values.map_err(Fault::from) {
+        let values = self.in_time(session.connection.req_packed_commands(&pipeline, 0, count)).await;
+        let answers: Vec<Answer> = match values {
             Ok(values) => values.into_iter().map(answer).collect(),
             Err(fault) => vec![Err(fault); count],
         };
@@ -362,10 +361,13 @@ impl Single {
 
     async fn send_one(&self, command: &redis::Cmd) -> Answer {
         let mut session = self.session().await?;
-        let answer =
-            session.connection.req_packed_command(command).await.map_err(Fault::from).and_then(answer);
+        let answer = self.in_time(session.connection.req_packed_command(command)).await.and_then(answer);
         session.mind(&answer);
         answer
+    }
+
+    async fn in_time<T>(&self, answer: impl Future<Output = redis::RedisResult<T>>) -> Result<T, Fault> {
+        self.place.limit.keep(answer).await.map_or(Err(Fault::Slow), |answer| answer.map_err(Fault::from))
     }
 }
 
@@ -423,14 +425,15 @@ async fn dial(client: &Client, place: &Place) -> Result<Session, Fault> {
     Ok(Session { connection, end })
 }
 
+/// Who asks over it bounds the time of an answer.
 async fn connect(
     client: &Client,
     place: &Place,
     hear: impl Fn(PushInfo) + Send + Sync + 'static,
 ) -> Result<MultiplexedConnection, Fault> {
     let config = AsyncConnectionConfig::new()
-        .set_connection_timeout(Some(place.timeout))
-        .set_response_timeout(Some(place.timeout))
+        .set_connection_timeout(Some(place.limit.length()))
+        .set_response_timeout(None)
         .set_push_sender(move |push: PushInfo| {
             hear(push);
             Ok::<(), redis::aio::SendError>(())
@@ -439,6 +442,6 @@ async fn connect(
 }
 
 async fn in_time<T>(place: &Place, attempt: impl Future<Output = redis::RedisResult<T>>) -> Result<T, Fault> {
-    let made = tokio::time::timeout(place.timeout, attempt).await.map_err(|_| Fault::Slow.unsent())?;
+    let made = place.limit.keep(attempt).await.ok_or_else(|| Fault::Slow.unsent())?;
     made.map_err(|error| Fault::from(error).unsent())
 }

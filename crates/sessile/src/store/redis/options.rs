@@ -9,6 +9,7 @@ use super::fault::{Place, backend};
 use super::keys::Keys;
 use super::link::Dialler;
 use crate::store::StoreError;
+use crate::store::limit::TimeLimit;
 
 /// Options for connecting to a [`RedisStore`]: start with [`RedisStore::options`]. What the URL says counts
 /// more.
@@ -67,7 +68,7 @@ impl RedisOptions {
                 remedy: "give one without braces, which say in which slot of a Cluster a key is".to_owned(),
             });
         }
-        let place = Arc::new(Place { server: address.server(), timeout: self.timeout });
+        let place = Arc::new(Place { server: address.server(), limit: TimeLimit::new(self.timeout) });
         let dialler = Dialler::new(address, Arc::clone(&place))?;
         RedisStore::start(dialler, place, Keys::new(prefix)).await
     }

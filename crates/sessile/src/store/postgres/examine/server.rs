@@ -305,7 +305,7 @@ mod tests {
             server: "h:1/d".to_owned(),
             url: String::new(),
             table: "t".to_owned(),
-            timeout: std::time::Duration::ZERO,
+            limit: crate::store::limit::TimeLimit::new(std::time::Duration::ZERO),
             lock_wait: std::time::Duration::ZERO,
         };
         let standby = Server { follows: true, connections: 95, ..server(0) };
