@@ -32,10 +32,11 @@ const SEARCHED: usize = 1_000;
 /// Orders tried one after the other, where there are few enough to see a good part of them.
 const EVERY_ORDER: usize = 2_000;
 
-const SCENARIOS: [fn(); 12] = [
+const SCENARIOS: [fn(); 13] = [
     real::scenarios::everybody_is_served,
     real::scenarios::a_crowd_is_served,
     real::scenarios::a_crowd_is_gathered,
+    real::scenarios::a_crowd_is_narrowed,
     real::scenarios::callers_come_again,
     real::scenarios::callers_go_away,
     real::scenarios::an_accepted_write_is_made,

@@ -129,9 +129,19 @@ pub fn a_crowd_is_gathered() {
     serve_a_crowd(Bounds { gathers: true, ..bounds(2) });
 }
 
+/// The same where lanes become fewer in the middle.
+pub fn a_crowd_is_narrowed() {
+    serve(bounds(3), |group| group.narrow(1));
+}
+
 fn serve_a_crowd(bounds: Bounds) {
+    serve(bounds, |_| {});
+}
+
+fn serve(bounds: Bounds, meanwhile: impl FnOnce(&Group<Doubling<true>>)) {
     let (group, book) = doubling::<true>(bounds);
     let callers: Vec<_> = (1..=9).map(|job| ask(&group, job)).collect();
+    meanwhile(&group);
     for (job, caller) in (1..).zip(callers) {
         assert_eq!(block_on(caller).unwrap(), Ok(job * 2));
         assert_eq!(book.times(job), 1);

@@ -126,6 +126,11 @@ impl<W: Work> Group<W> {
         Group(Arc::new(Shared { work, queue: Queue::new(bounds), gathers, patience }))
     }
 
+    /// Lets no more batches be on their way at once from now on, beside the caller that came when nobody was there.
+    pub(crate) fn narrow(&self, lanes: usize) {
+        self.0.queue.narrow(lanes);
+    }
+
     /// The answer to one job. To be called within a runtime.
     pub(crate) async fn ask(&self, job: W::Job) -> Result<W::Answer, Unanswered> {
         let shared = &*self.0;

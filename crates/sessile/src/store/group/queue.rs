@@ -32,6 +32,8 @@ struct State<W: Work> {
     tickets: Tickets<W::Answer>,
     /// Whether a caller who found nobody here is doing its job by itself.
     alone: bool,
+    /// Lanes that may live.
+    most: usize,
     /// Lanes that were started.
     lanes: usize,
     /// Those of them that have a batch.
@@ -101,6 +103,7 @@ impl<W: Work> Queue<W> {
             number: 0,
             tickets: Tickets::new(),
             alone: false,
+            most: bounds.lanes,
             lanes: 0,
             busy: 0,
         };
@@ -193,12 +196,19 @@ impl<W: Work> Queue<W> {
         true
     }
 
+    /// Lets no more lanes live from now on.
+    pub(super) fn narrow(&self, most: usize) {
+        self.state.lock().most = most.max(1);
+    }
+
     /// Fills the empty batch of a lane that has nothing to do.
     pub(super) fn take(&self, batch: &mut Batch<W>) -> Turn {
         let mut state = self.state.lock();
-        let free = self.bounds.lanes.saturating_sub(state.busy).max(1);
+        let free = state.most.saturating_sub(state.busy).max(1);
         // A small batch is not worth two statements; a large one is shared with the lanes that are free.
         let share = state.inside.len().div_ceil(free).max(self.bounds.small).min(self.bounds.batch);
+        // Those that may live do all of it.
+        let share = if state.lanes > state.most { 0 } else { share };
         while batch.jobs.len() < share {
             let Some((_, Waiting { job, first, .. })) = state.inside.pop() else { break };
             if let Some(key) = W::key(&job) {
@@ -282,7 +292,7 @@ impl<W: Work> State<W> {
     /// Whether all lanes are busy and another one may be started, which is then noted as started.
     fn lacks_lane(&mut self, bounds: &Bounds) -> bool {
         let is_crowded = self.lanes == 0 || self.inside.len() >= bounds.crowd;
-        let lacks = self.lanes == self.busy && self.lanes < bounds.lanes && is_crowded;
+        let lacks = self.lanes == self.busy && self.lanes < self.most && is_crowded;
         self.lanes += usize::from(lacks);
         lacks
     }

@@ -197,6 +197,34 @@ async fn a_second_lane_waits_for_a_crowd() {
     scene.is_empty_soon().await;
 }
 
+/// Where a second batch turns out to be of no use: the lane beside the one that stays ends, and no other begins.
+#[tokio::test]
+async fn lanes_become_fewer() {
+    let scene = Scene::<true>::new(3);
+    let first = scene.occupied(1).await;
+    let others = [scene.ask(2), scene.ask(3)];
+    settle().await;
+    assert_eq!(*scene.asked.lock(), [vec![1], vec![2], vec![3]], "three at once");
+    scene.group.narrow(1);
+    let crowd: Vec<_> = (100..120).map(|n| scene.ask(n)).collect();
+    settle().await;
+    // For the one that is alone, and the three lanes.
+    scene.gate.add_permits(4);
+    for caller in first.into_iter().chain(others) {
+        caller.await.unwrap().unwrap();
+    }
+    settle().await;
+    assert_eq!(scene.asked.lock()[3..], [(100..120).collect::<Vec<u32>>()], "one for all that wait");
+    let late: Vec<_> = (200..210).map(|n| scene.ask(n)).collect();
+    settle().await;
+    assert_eq!(scene.asked.lock().len(), 4, "nothing beside it");
+    scene.gate.add_permits(2);
+    for caller in crowd.into_iter().chain(late) {
+        caller.await.unwrap().unwrap();
+    }
+    scene.is_empty_soon().await;
+}
+
 /// First come, first served; a batch has its bound, and a lane that is free gets its share.
 #[tokio::test]
 async fn no_lane_takes_all_and_nobody_is_overtaken() {
