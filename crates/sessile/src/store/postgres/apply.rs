@@ -36,7 +36,7 @@ const GROUP_WAIT: Duration = Duration::from_millis(100);
 pub(super) const BATCHES: usize = 2;
 
 /// Writes that have to wait before the second batch leaves: many small ones cost the database more than a wait.
-pub(super) const CROWD: usize = 16;
+pub(super) const CROWD: usize = 48;
 
 /// Rows that others hold locked, waited for at the same time.
 const PATIENT: usize = 4;
