@@ -36,11 +36,11 @@
 //!
 //! What that costs those who write: some 30 µs of the server's processor for each row, and a lock. PostgreSQL makes
 //! commits that notify one after the other, in all databases of the server, each from before its way to the disk to
-//! the end of it. Measured with 64 writers on two cores: this store, which commits many writes at once, keeps 0.62 of
-//! its writes per second, and programs that commit each change by itself, as lback does, keep 0.31, about 1,900 commits
-//! per second on that disk (a lone writer 0.82 and 0.76). Do without the feed, and so without the cache, where sessions
-//! are changed about as often as they are read, where other programs write many sessions one by one, or where the same
-//! server notifies much for other ends.
+//! the end of it; so a store that listens has one batch of writes on its way, not two. Measured with 64 writers on two
+//! cores: this store, which commits many writes at once, keeps 0.62 of its writes per second, and programs that commit
+//! each change by itself, as lback does, keep 0.31, about 1,900 commits per second on that disk (a lone writer 0.82 and
+//! 0.76). Do without the feed, and so without the cache, where sessions are changed about as often as they are read,
+//! where other programs write many sessions one by one, or where the same server notifies much for other ends.
 //!
 //! An update never moves `updated_at` into an index, and an expiry that is renewed seldom leaves most
 //! updates within their page (HOT): all but the renewals, on a table that `init` made, for it leaves a tenth of each
