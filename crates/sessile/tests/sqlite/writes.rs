@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures_util::future::{join, join_all};
 use sessile::record::{ManualClock, Now, StoredData};
 use sessile::store::sqlite::{ReadMode, Synchronous};
 use sessile::store::{
@@ -71,25 +72,34 @@ async fn each_operation_is_one_statement() {
 }
 
 /// Loads that meet share a look at the file; the next one sees what was written since. [R11]
-#[tokio::test]
-async fn loads_that_meet_are_read_together() {
-    let options = SqliteStore::options().read_mode(ReadMode::Offloaded);
-    let (database, store) = Database::with_store(options).await;
-    let log = SqlLog::of(&database.path);
-    for is_there in [false, true] {
-        let loads = (0..20).map(|number| store.load(id(number / 2)));
-        for row in futures_util::future::join_all(loads).await {
-            assert_eq!(row.unwrap().is_some(), is_there);
+#[test]
+fn loads_that_meet_are_read_together() {
+    let one_thread =
+        tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(1).build();
+    one_thread.unwrap().block_on(async {
+        let options = SqliteStore::options().read_mode(ReadMode::Offloaded);
+        let (database, store) = Database::with_store(options).await;
+        let log = SqlLog::of(&database.path);
+        for is_there in [false, true] {
+            // The thread that reads has something else to do until all have asked, so that all meet.
+            let (tell, told) = std::sync::mpsc::channel();
+            let busy = tokio::task::spawn_blocking(move || told.recv().unwrap());
+            let loads = join_all((0..20).map(|number| store.load(id(number / 2))));
+            let (rows, ()) = join(loads, async { tell.send(()).unwrap() }).await;
+            busy.await.unwrap();
+            for row in rows {
+                assert_eq!(row.unwrap().is_some(), is_there);
+            }
+            let statements = log.take();
+            let count = |of: &str| statements.iter().filter(|statement| statement.starts_with(of)).count();
+            // The first one is alone, and the next asks for the same row: whether it changed is not known.
+            assert_eq!((count("BEGIN"), count("SELECT"), count("ROLLBACK")), (1, 11, 1), "{statements:?}");
+            for number in 0..10 {
+                store.apply(insert(number)).await.unwrap();
+            }
+            log.take();
         }
-        let statements = log.take();
-        let count = |of: &str| statements.iter().filter(|statement| statement.starts_with(of)).count();
-        // The first one is alone, and the next asks for the same row: whether it changed is not known.
-        assert_eq!((count("BEGIN"), count("SELECT"), count("ROLLBACK")), (1, 11, 1), "{statements:?}");
-        for number in 0..10 {
-            store.apply(insert(number)).await.unwrap();
-        }
-        log.take();
-    }
+    });
 }
 
 #[tokio::test]
