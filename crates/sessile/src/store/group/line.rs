@@ -24,6 +24,7 @@ impl<T> Line<T> {
         self.places.push_back((number, Some(thing)));
     }
 
+    /// Who comes next, without taking it out.
     pub(crate) fn first(&mut self) -> Option<&T> {
         while let Some((_, None)) = self.places.front() {
             self.places.pop_front();

@@ -197,7 +197,8 @@ async fn a_second_lane_waits_for_a_crowd() {
     scene.is_empty_soon().await;
 }
 
-/// Where a second batch turns out to be of no use: the lane beside the one that stays ends, and no other begins.
+/// [R11] Where a second batch turns out to be of no use: the lane beside the one that stays ends, and no other
+/// begins.
 #[tokio::test]
 async fn lanes_become_fewer() {
     let scene = Scene::<true>::new(3);
