@@ -12,7 +12,8 @@ use rustix::process::{Pid, Signal};
 
 use crate::folder::Folder;
 use crate::keeper::{BEAT, Kept};
-use crate::{Failure, Outcome, port, process};
+use crate::port::Port;
+use crate::{Failure, Outcome, process};
 
 /// How long a server may take to start or to stop before that counts as a failure.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -38,7 +39,7 @@ pub struct Server {
     kind: Kind,
     // Dropped before the folder.
     running: Mutex<Option<Kept>>,
-    port: u16,
+    port: Port,
     command: Start,
     answers: Answer,
     pub(crate) folder: Folder,
@@ -48,20 +49,20 @@ impl Server {
     /// Starts it on a free port.
     pub(crate) fn start(kind: Kind, folder: Folder, command: Start, answers: Answer) -> Outcome<Self> {
         let running = Mutex::new(None);
-        let mut server = Self { kind, running, port: 0, command, answers, folder };
+        let mut server = Self { kind, running, port: Port::take()?, command, answers, folder };
         let mut attempt = 1;
         loop {
-            server.port = port::free()?;
             match server.launch() {
                 Err(_) if attempt < PORTS && server.port_was_taken() => attempt += 1,
                 outcome => return outcome.map(|()| server),
             }
+            server.port = Port::take()?;
         }
     }
 
     /// The port on 127.0.0.1; a restart keeps it.
     pub fn port(&self) -> u16 {
-        self.port
+        self.port.number()
     }
 
     /// The process id; `None` when it was stopped or killed, or has ended by itself.
@@ -108,13 +109,13 @@ impl Server {
     fn launch(&self) -> Outcome {
         let deadline = Instant::now() + PATIENCE;
         let mut running = self.running();
-        let kept = running.insert(Kept::start(&self.folder, self.kind.end, &(self.command)(self.port))?);
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, self.port));
+        let kept = running.insert(Kept::start(&self.folder, self.kind.end, &(self.command)(self.port()))?);
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, self.port()));
         let failed = loop {
             // A client program takes its time to say that nobody listens.
             let listens = TcpStream::connect_timeout(&address, BEAT);
             let answer = listens.map_err(|cause| Failure::because("it does not listen", cause));
-            let answer = answer.and_then(|_| (self.answers)(self.port));
+            let answer = answer.and_then(|_| (self.answers)(self.port()));
             let ended = kept.ended()?;
             match (answer, ended) {
                 (_, Some(status)) => break format!("ended with {status}"),
@@ -187,7 +188,7 @@ fn signal_each(kept: &mut Kept, children: &[Pid], signal: Signal) -> Outcome {
 
 impl fmt::Debug for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} on port {} in {}", self.kind.name, self.port, self.folder.path().display())
+        write!(f, "{} on port {} in {}", self.kind.name, self.port(), self.folder.path().display())
     }
 }
 
