@@ -58,7 +58,7 @@ impl Sessions {
             None => changes.keep_empty(),
         }
         match self.commit(None, &changes).await? {
-            Committed::Named(credential, record) => Ok((credential, record)),
+            Committed::Named(credential, base) => Ok((credential, base.record.clone())),
             Committed::Unchanged | Committed::Updated(_) | Committed::Ended => Err(EngineError::Ended),
         }
     }
@@ -159,8 +159,7 @@ impl Sessions {
         let Some(base) = self.load(id).await? else { return Ok(None) };
         let before = base.record.clone();
         match self.commit(Some(Arc::new(base)), changes).await {
-            Ok(Committed::Updated(base)) => Ok(Some(base.record.clone())),
-            Ok(Committed::Named(_, record)) => Ok(Some(record)),
+            Ok(Committed::Updated(base) | Committed::Named(_, base)) => Ok(Some(base.record.clone())),
             Ok(Committed::Unchanged) => Ok(Some(before)),
             Ok(Committed::Ended) | Err(EngineError::Ended) => Ok(None),
             Err(error) => Err(error),

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::meta::Meta;
-use crate::record::{DataError, SessionData, Timestamp, UserId, json};
+use crate::record::{DataError, SessionData, Timestamp, UserId, ValueText, json};
 
 /// Makes a key's new JSON text from the one that is there; `None` on either side means no such key.
 pub(crate) type UpdateValue = Arc<dyn Fn(Option<&str>) -> Result<Option<String>, DataError> + Send + Sync>;
@@ -19,7 +19,7 @@ pub(crate) type UpdateValue = Arc<dyn Fn(Option<&str>) -> Result<Option<String>,
 enum Operation {
     Set {
         key: Arc<str>,
-        text: Arc<str>,
+        text: ValueText,
     },
     Remove {
         key: Arc<str>,
@@ -72,8 +72,8 @@ impl Changes {
         Changes::default()
     }
 
-    /// Sets a key to a JSON text, which the caller has checked.
-    pub(crate) fn set(&mut self, key: &str, text: Arc<str>) {
+    /// Sets a key.
+    pub(crate) fn set(&mut self, key: &str, text: ValueText) {
         self.forget(key);
         self.operations.push(Operation::Set { key: key.into(), text });
     }
@@ -95,9 +95,10 @@ impl Changes {
     /// # Errors
     /// When the text is not one JSON value, or the key is reserved.
     pub fn set_raw(&mut self, key: &str, text: &str) -> Result<(), DataError> {
-        // The place that stores it is also the one that knows what may be stored.
-        SessionData::new().insert_raw(key, text)?;
-        self.set(key, text.into());
+        let text = ValueText::checked(key, text)?;
+        // The place that stores it is also the one that knows which keys it takes.
+        SessionData::new().insert_text(key, text.clone())?;
+        self.set(key, text);
         Ok(())
     }
 
@@ -269,7 +270,7 @@ impl Operation {
 
     fn apply_to(&self, data: &mut SessionData) -> Result<(), DataError> {
         match self {
-            Operation::Set { key, text } => data.insert_raw(key, Arc::clone(text))?,
+            Operation::Set { key, text } => data.insert_text(key, text.clone())?,
             Operation::Remove { key } => drop(data.remove(key)),
             Operation::Update { key, apply } => match apply(data.raw(key))? {
                 Some(text) => data.insert_raw(key, text)?,

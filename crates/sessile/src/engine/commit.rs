@@ -19,7 +19,7 @@ pub(crate) enum Committed {
     /// Nothing had to be written.
     Unchanged,
     /// The session has this new name, and this row.
-    Named(Credential, SessionRecord),
+    Named(Credential, Arc<Base>),
     /// The row was changed under the name it had.
     Updated(Arc<Base>),
     /// The session ended and nothing took its place.
@@ -49,17 +49,18 @@ impl Sessions {
 
     /// Makes a new row if there is anything to store.
     pub(super) async fn begin(&self, changes: &Changes) -> Result<Committed, EngineError> {
-        let Some(row) = plan::fresh(changes, self.policy(), self.now())? else {
+        let Some(fresh) = plan::fresh(changes, self.policy(), self.now())? else {
             return Ok(Committed::Unchanged);
         };
         let attempts = self.policy().max_attempts;
         for _ in 0..attempts {
             let credential = self.new_credential()?;
-            let record = row(credential.id());
+            let record = fresh.record(credential.id());
             let insert = Write::Insert(record.clone());
             if self.apply_known(insert, None, &record).await? == Outcome::Applied {
                 self.tell_birth(changes, &credential);
-                return Ok(Committed::Named(credential, record));
+                let base = Arc::new(fresh.into_base(record, self.policy()));
+                return Ok(Committed::Named(credential, base));
             }
         }
         Err(EngineError::NoFreeId { attempts })
@@ -87,13 +88,14 @@ impl Sessions {
             let written = written(&write, &base.record);
             let before = new_id.is_none().then_some(&base.record);
             if self.apply_known(write, before, &written).await? == Outcome::Applied {
+                let base = Arc::new(Base::with(written, data, self.policy()));
                 return Ok(match credential {
                     Some(credential) => {
                         self.tell(Event::Rotated { from: id, to: credential.id() });
                         self.tell_sign_in(changes, credential.id());
-                        Committed::Named(credential, written)
+                        Committed::Named(credential, base)
                     }
-                    None => Committed::Updated(Arc::new(Base::with(written, data, self.policy()))),
+                    None => Committed::Updated(base),
                 });
             }
             self.tell(Event::Conflict { id });

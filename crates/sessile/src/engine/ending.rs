@@ -119,17 +119,19 @@ impl Sessions {
         let (id, user) = (base.record.id(), base.user.clone());
         let fresh = plan::fresh(changes, self.policy(), self.now())?;
         let mut turn = None;
-        let mut newest = fresh.is_some().then_some(base);
-        if let Some(row) = &fresh {
+        let is_followed = fresh.is_some();
+        if let Some(fresh) = fresh {
+            let mut newest = Some(base);
             for _ in 0..self.policy().max_attempts {
                 let Some(base) = &newest else { break };
                 let credential = self.new_credential()?;
-                let record = row(credential.id());
+                let record = fresh.record(credential.id());
                 let write = plan::succession(&base.record, record.clone(), self.now());
                 if self.apply_known(write, None, &record).await? == Outcome::Applied {
                     self.tell(Event::LoggedOut { id });
                     self.tell_birth(changes, &credential);
-                    return Ok(Committed::Named(credential, record));
+                    let base = Arc::new(fresh.into_base(record, self.policy()));
+                    return Ok(Committed::Named(credential, base));
                 }
                 self.tell(Event::Conflict { id });
                 if turn.is_none() {
@@ -141,10 +143,7 @@ impl Sessions {
         // Nothing follows it, or it went under another name, or others are too fast: an ending waits for
         // nobody.
         self.log_out(id, user.as_ref()).await?;
-        match fresh {
-            Some(_) => self.begin(changes).await,
-            None => Ok(Committed::Ended),
-        }
+        if is_followed { self.begin(changes).await } else { Ok(Committed::Ended) }
     }
 
     pub(super) fn tell_birth(&self, changes: &Changes, credential: &Credential) {

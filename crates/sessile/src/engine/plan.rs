@@ -142,31 +142,49 @@ fn bounded(data: &SessionData, policy: &Policy) -> Result<Arc<str>, EngineError>
     Ok(text)
 }
 
-/// The row for a session that begins now, or `None` when there is nothing to store.
+/// A session that begins: its row, but for the name.
+pub(crate) struct Fresh {
+    content: Content,
+    stored: StoredData,
+    expires_at: Timestamp,
+    now: Timestamp,
+}
+
+impl Fresh {
+    pub(crate) fn record(&self, id: SessionId) -> SessionRecord {
+        SessionRecord::from_columns(Columns {
+            id,
+            user_id: self.content.user.clone(),
+            data: self.stored.clone(),
+            created_at: Some(self.now),
+            expires_at: self.expires_at,
+            updated_at: Some(self.now),
+        })
+    }
+
+    /// What the request sees from here on, under the name it was stored by.
+    pub(crate) fn into_base(self, record: SessionRecord, policy: &Policy) -> Base {
+        Base::with(record, self.content.data, policy)
+    }
+}
+
+/// The session that begins now, or `None` when there is nothing to store.
 pub(crate) fn fresh(
     changes: &Changes,
     policy: &Policy,
     now: Timestamp,
-) -> Result<Option<impl Fn(SessionId) -> SessionRecord + use<>>, EngineError> {
-    let Content { data, user } = changed(SessionData::new(), None, changes, policy, now)?;
+) -> Result<Option<Fresh>, EngineError> {
+    let content = changed(SessionData::new(), None, changes, policy, now)?;
+    let Content { data, user } = &content;
     if data.is_empty() && user.is_none() && !changes.keeps_empty() {
         return Ok(None);
     }
     let expires_at = match changes.expires_in() {
         Some(first) => now.saturating_add(first),
-        None => policy.expiry(now, &Meta::of(&data), now),
+        None => policy.expiry(now, &Meta::of(data), now),
     };
-    let stored = StoredData::Text(bounded(&data, policy)?);
-    Ok(Some(move |id| {
-        SessionRecord::from_columns(Columns {
-            id,
-            user_id: user.clone(),
-            data: stored.clone(),
-            created_at: Some(now),
-            expires_at,
-            updated_at: Some(now),
-        })
-    }))
+    let stored = StoredData::Text(bounded(data, policy)?);
+    Ok(Some(Fresh { content, stored, expires_at, now }))
 }
 
 /// The one write that makes the changes on this row, and the data it then has; `None` when they change

@@ -8,6 +8,8 @@ use ::http::HeaderValue;
 
 /// Browsers drop a cookie whose name and value together are longer (RFC 6265bis, 5.6).
 const MAX_COOKIE_BYTES: usize = 4_096;
+/// Room for `; Max-Age=1209600; Path=/; Secure; HttpOnly; SameSite=Lax`, so that the text is moved at most once.
+const USUAL_ATTRIBUTES: usize = 80;
 /// Browsers cap the age of a cookie (RFC 6265bis, 5.6).
 const MAX_AGE: Duration = Duration::from_secs(400 * 24 * 60 * 60);
 /// Room that a value of ours needs: a token has 43 characters.
@@ -248,12 +250,13 @@ impl CookieConfig {
 
     /// `Set-Cookie` for a value; with `max_age` it outlives the browser, for 400 days at most.
     pub(super) fn set(&self, value: &str, max_age: Option<Duration>) -> Option<HeaderValue> {
-        let mut text = format!("{}={value}", self.name);
+        let mut text = String::with_capacity(self.name.len() + value.len() + USUAL_ATTRIBUTES);
+        // Writing into a String cannot fail, here and below.
+        let _ = write!(text, "{}={value}", self.name);
         if text.len() > MAX_COOKIE_BYTES {
             return None;
         }
         if let Some(age) = max_age {
-            // Writing into a String cannot fail, here and below.
             let _ = write!(text, "; Max-Age={}", age.min(MAX_AGE).as_secs());
         }
         self.finish(text)

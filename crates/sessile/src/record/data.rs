@@ -22,6 +22,7 @@ use self::index::Index;
 pub(crate) use self::outline::Outline;
 use self::seen::Seen;
 use super::json::{self, JsonError, Kind, Lone, Member};
+use super::value::ValueText;
 
 /// The key under which sessile keeps what it must itself remember about a session. Handlers neither see nor
 /// change it.
@@ -207,6 +208,9 @@ impl Entries {
 
     /// Appends an entry whose key is not there yet.
     fn push(&mut self, source: &str, key: &[u8], entry: Entry) {
+        if self.list.capacity() == 0 {
+            self.list.reserve_exact(index::LINEAR);
+        }
         self.list.push(entry);
         match &mut self.index {
             Some(index) if index.has_room() => index.add(key, self.list.len() - 1),
@@ -311,8 +315,7 @@ impl SessionData {
     /// The key is reserved, or the value has no JSON form; see [`json::to_text`]. Then nothing is changed.
     pub fn insert<T: Serialize + ?Sized>(&mut self, key: &str, value: &T) -> Result<(), DataError> {
         refuse_reserved(key)?;
-        let text = json::to_text(value).map_err(|source| DataError::Encode { key: key.into(), source })?;
-        self.set(key, text.into());
+        self.set(key, ValueText::of(key, value)?);
         Ok(())
     }
 
@@ -322,7 +325,15 @@ impl SessionData {
     /// The key is reserved, or the text is not one JSON value; see [`json::check`]. Then nothing is changed.
     pub fn insert_raw(&mut self, key: &str, text: impl Into<Arc<str>>) -> Result<(), DataError> {
         refuse_reserved(key)?;
-        self.set_checked(key, text.into())
+        self.set(key, ValueText::checked(key, text)?);
+        Ok(())
+    }
+
+    /// Stores a value whose text is known to be one.
+    pub(crate) fn insert_text(&mut self, key: &str, text: ValueText) -> Result<(), DataError> {
+        refuse_reserved(key)?;
+        self.set(key, text);
+        Ok(())
     }
 
     /// Removes a key; false when it was not there.
@@ -397,12 +408,15 @@ impl SessionData {
     /// Replaces or removes what stands under [`RESERVED_KEY`].
     pub(crate) fn set_meta_raw(&mut self, text: Option<Arc<str>>) -> Result<(), DataError> {
         match text {
-            Some(text) => self.set_checked(RESERVED_KEY, text),
-            None => {
-                self.take_out(RESERVED_KEY);
-                Ok(())
-            }
+            Some(text) => self.set(RESERVED_KEY, ValueText::checked(RESERVED_KEY, text)?),
+            None => drop(self.take_out(RESERVED_KEY)),
         }
+        Ok(())
+    }
+
+    /// The keys, shown as [`keys`](Self::keys) shows them, and the texts of their values.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (Cow<'_, str>, &str)> {
+        self.visible().map(|entry| (entry.key(&self.source).shown(), entry.value.text(&self.source)))
     }
 
     fn visible(&self) -> impl Iterator<Item = &Entry> {
@@ -419,14 +433,9 @@ impl SessionData {
         Some(self.entries.list[position].value.text(&self.source))
     }
 
-    fn set_checked(&mut self, key: &str, text: Arc<str>) -> Result<(), DataError> {
-        json::check(&text).map_err(|source| DataError::Encode { key: key.into(), source })?;
-        self.set(key, text);
-        Ok(())
-    }
-
-    /// Puts a checked text under a key. The text that is there already is no change.
-    fn set(&mut self, key: &str, text: Arc<str>) {
+    /// Puts a text under a key. The text that is there already is no change.
+    fn set(&mut self, key: &str, text: ValueText) {
+        let text = text.into_text();
         let place = self.entries.position(&self.source, key.as_bytes());
         if let Some(position) = place
             && self.entries.list[position].value.text(&self.source) == &*text

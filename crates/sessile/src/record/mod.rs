@@ -10,6 +10,7 @@ mod stored;
 mod time;
 mod token;
 mod user;
+mod value;
 
 pub(crate) use data::Outline;
 pub use data::{DataError, RESERVED_KEY, SessionData};
@@ -21,3 +22,4 @@ pub use stored::{MAX_STORED_BYTES, StoredData};
 pub use time::{Clock, ManualClock, Now, SqlText, SystemClock, Timestamp};
 pub use token::{InvalidSessionToken, SessionToken};
 pub use user::{InvalidUserId, MAX_USER_ID_CHARS, UserId};
+pub(crate) use value::ValueText;

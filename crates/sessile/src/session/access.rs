@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 
 use super::{AsKey, Session, SessionError};
 use crate::engine::UpdateValue;
-use crate::record::{DataError, json};
+use crate::record::{DataError, ValueText, json};
 
 /// Access to values. All of it is synchronous and costs no statement.
 impl Session {
@@ -72,17 +72,16 @@ impl Session {
     /// When the value cannot be written as JSON, or the key is `_sessile`.
     pub fn insert<T: Serialize + ?Sized>(&self, key: impl AsKey<T>, value: &T) -> Result<(), SessionError> {
         let key = key.name();
-        let text = json::to_text(value).map_err(|source| DataError::Encode { key: key.into(), source })?;
-        if text == "null" {
+        Ok(self.put(key, ValueText::of(key, value)?)?)
+    }
+
+    fn put(&self, key: &str, text: ValueText) -> Result<(), DataError> {
+        if text.is_null() {
             self.remove(key);
             return Ok(());
         }
-        self.insert_text(key, text.into())
-    }
-
-    fn insert_text(&self, key: &str, text: Arc<str>) -> Result<(), SessionError> {
         let mut state = self.state();
-        state.data.insert_raw(key, Arc::clone(&text))?;
+        state.data.insert_text(key, text.clone())?;
         state.changes.set(key, text);
         Ok(())
     }
@@ -187,16 +186,8 @@ impl Session {
     /// # Errors
     /// When `values` is not written as a JSON object, or has the key `_sessile`.
     pub fn extend<T: Serialize + ?Sized>(&self, values: &T) -> Result<(), SessionError> {
-        let text = json::to_text(values).map_err(|source| DataError::Encode { key: "".into(), source })?;
-        let values = crate::record::SessionData::parse(text.into())?;
-        if values.meta_raw().is_some() {
-            return Err(DataError::Reserved.into());
-        }
-        for key in values.keys() {
-            match values.raw(&key) {
-                None | Some("null") => drop(self.remove(&key)),
-                Some(text) => self.insert_text(&key, text.into())?,
-            }
+        for (key, text) in ValueText::members(values)? {
+            self.put(&key, text)?;
         }
         Ok(())
     }

@@ -156,7 +156,7 @@ impl Shared {
             let base = self.state().base.clone();
             if let Some(base) = base {
                 let renewed = self.sessions().renew(base).await?;
-                self.state().settle(renewed, self.sessions().policy());
+                self.state().settle(renewed);
             }
         }
         Ok(())
@@ -177,7 +177,7 @@ impl Shared {
         let mut state = self.state();
         match committed {
             Ok(committed) => {
-                state.settle(committed, self.sessions().policy());
+                state.settle(committed);
                 if state.base.is_none() {
                     // There was nowhere to note a wish such as "remember me": it waits for a row.
                     state.abandon_commit(changes.after_end());

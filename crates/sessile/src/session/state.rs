@@ -3,7 +3,7 @@
 use std::mem;
 use std::sync::Arc;
 
-use crate::engine::{Base, Changes, Committed, Credential, Meta, Policy};
+use crate::engine::{Base, Changes, Committed, Credential, Meta};
 use crate::record::{SessionData, UserId};
 
 /// What the cookie must follow when the response leaves.
@@ -82,14 +82,14 @@ impl State {
     }
 
     /// Takes in what a commit did.
-    pub(crate) fn settle(&mut self, committed: Committed, policy: &Policy) {
+    pub(crate) fn settle(&mut self, committed: Committed) {
         self.committing = false;
         match committed {
             Committed::Unchanged => {}
-            Committed::Named(credential, record) => {
+            Committed::Named(credential, base) => {
                 self.answer = Answer::Set(credential.clone());
                 self.credential = Some(credential);
-                self.rest_on(Arc::new(Base::of(record, policy)));
+                self.rest_on(base);
             }
             Committed::Updated(base) => {
                 let before = self.base.take();

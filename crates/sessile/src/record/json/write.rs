@@ -9,10 +9,13 @@ use serde::ser::{
 
 use super::{JsonError, MAX_WRITE_DEPTH, float, quote};
 
+/// Room for most values: grown from nothing, a text of a kilobyte is moved seven times.
+const USUAL: usize = 256;
+
 type Written = Result<(), JsonError>;
 
 pub(super) fn to_text<T: Serialize + ?Sized>(value: &T) -> Result<String, JsonError> {
-    let mut writer = Writer { out: String::new(), depth: 0 };
+    let mut writer = Writer { out: String::with_capacity(USUAL), depth: 0 };
     value.serialize(&mut writer)?;
     Ok(writer.out)
 }
