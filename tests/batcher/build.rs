@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::{env, error, fs};
 
-const GROUP: &str = "../../crates/sessile/src/store/group";
+const STORE: &str = "../../crates/sessile/src/store";
 
 /// Name, file, what stands there, what the mutant has instead.
 const MUTANTS: [(&str, &str, &str, &str); 11] = [
@@ -53,11 +53,13 @@ const MUTANTS: [(&str, &str, &str, &str); 11] = [
 ];
 
 fn main() -> Result<(), Box<dyn error::Error>> {
-    println!("cargo::rerun-if-changed={GROUP}");
+    println!("cargo::rerun-if-changed={STORE}/group");
+    println!("cargo::rerun-if-changed={STORE}/line.rs");
+    let line = plain(&fs::read_to_string(Path::new(STORE).join("line.rs"))?);
     let mut all = String::new();
     for (name, file, before, after) in MUTANTS {
         let read = |of: &str| -> Result<String, Box<dyn error::Error>> {
-            let path = Path::new(GROUP).join(of);
+            let path = Path::new(STORE).join("group").join(of);
             let source = fs::read_to_string(&path)?;
             if of != file {
                 return Ok(source);
@@ -68,7 +70,7 @@ fn main() -> Result<(), Box<dyn error::Error>> {
             }
         };
         let mut group = read("mod.rs")?;
-        for part in ["line", "queue", "tickets"] {
+        for part in ["queue", "tickets"] {
             let inner = read(&format!("{part}.rs"))?;
             group =
                 group.replace(&format!("mod {part};\n"), &format!("mod {part} {{\n{}\n}}\n", plain(&inner)));
@@ -78,6 +80,7 @@ fn main() -> Result<(), Box<dyn error::Error>> {
             "pub mod {name} {{\n\
              mod store {{\n\
              pub(crate) mod ground {{ include!(\"{folder}/src/ground.rs\"); }}\n\
+             mod line {{\n{line}\n}}\n\
              pub(crate) mod group {{\n{}\n}}\n\
              }}\n\
              pub mod scenarios {{ include!(\"{folder}/src/scenarios.rs\"); }}\n\

@@ -17,7 +17,7 @@ use parking_lot::Mutex;
 use tokio::runtime::{self, Handle};
 use tokio::time::{Instant, sleep_until};
 
-use super::group::line::Line;
+use super::line::Line;
 
 /// How long anything may take. Clones are the same limit.
 #[derive(Clone)]

@@ -31,6 +31,7 @@ mod host;
 #[cfg(any(feature = "postgres", feature = "mysql"))]
 mod key;
 pub(crate) mod limit;
+mod line;
 mod list;
 #[cfg(any(feature = "postgres", feature = "redis"))]
 mod listening;

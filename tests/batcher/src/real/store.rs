@@ -5,3 +5,5 @@ pub(crate) mod ground {
 }
 #[path = "../../../../crates/sessile/src/store/group/mod.rs"]
 pub(crate) mod group;
+#[path = "../../../../crates/sessile/src/store/line.rs"]
+mod line;

@@ -13,7 +13,6 @@
 //!
 //! [`queue`] holds all the state and no runtime; what is here drives it.
 
-pub(crate) mod line;
 mod queue;
 mod tickets;
 

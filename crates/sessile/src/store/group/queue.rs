@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::task::Waker;
 
 use super::super::ground::Mutex;
-use super::line::Line;
+use super::super::line::Line;
 use super::tickets::{Stage, Ticket, Tickets};
 use super::{Bounds, Work};
 
@@ -205,10 +205,13 @@ impl<W: Work> Queue<W> {
     pub(super) fn take(&self, batch: &mut Batch<W>) -> Turn {
         let mut state = self.state.lock();
         let free = state.most.saturating_sub(state.busy).max(1);
-        // A small batch is not worth two statements; a large one is shared with the lanes that are free.
-        let share = state.inside.len().div_ceil(free).max(self.bounds.small).min(self.bounds.batch);
-        // Those that may live do all of it.
-        let share = if state.lanes > state.most { 0 } else { share };
+        let share = if state.lanes > state.most {
+            // Those that may live do all of it.
+            0
+        } else {
+            // A small batch is not worth two statements; a large one is shared with the lanes that are free.
+            state.inside.len().div_ceil(free).max(self.bounds.small).min(self.bounds.batch)
+        };
         while batch.jobs.len() < share {
             let Some((_, Waiting { job, first, .. })) = state.inside.pop() else { break };
             if let Some(key) = W::key(&job) {
