@@ -205,9 +205,9 @@ impl Table {
             let pool = pooled.clone();
             async move {
                 let mut connection = pool.get_conn().await.unwrap();
-                let row: Option<(String, String)> =
+                let row: Option<mysql_async::Row> =
                     connection.exec_first(look_up("?"), (self.id(i).to_string(),)).await.unwrap();
-                assert!(!row.unwrap().1.is_empty());
+                assert!(row.unwrap().get::<String, _>("data").is_some_and(|data| !data.is_empty()));
             }
         };
         self.print("mariadb", STATEMENT, self.warm(&look_up, server.pid().as_slice()).await);
