@@ -12,7 +12,7 @@ use super::meta::Meta;
 use crate::record::{DataError, SessionData, Timestamp, UserId, ValueText, json};
 
 /// Makes a key's new JSON text from the one that is there; `None` on either side means no such key.
-pub(crate) type UpdateValue = Arc<dyn Fn(Option<&str>) -> Result<Option<String>, DataError> + Send + Sync>;
+pub(crate) type UpdateValue = Arc<dyn Fn(Option<&str>) -> Result<Option<ValueText>, DataError> + Send + Sync>;
 
 /// One operation on the data.
 #[derive(Clone)]
@@ -273,7 +273,7 @@ impl Operation {
             Operation::Set { key, text } => data.insert_text(key, text.clone())?,
             Operation::Remove { key } => drop(data.remove(key)),
             Operation::Update { key, apply } => match apply(data.raw(key))? {
-                Some(text) => data.insert_raw(key, text)?,
+                Some(text) => data.insert_text(key, text)?,
                 None => drop(data.remove(key)),
             },
             Operation::Clear => data.clear(),

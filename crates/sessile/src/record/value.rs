@@ -43,7 +43,11 @@ impl ValueText {
 
     /// Whether it stands for what is not there.
     pub(crate) fn is_null(&self) -> bool {
-        &*self.0 == "null"
+        self.as_str() == "null"
+    }
+
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
     }
 
     pub(super) fn into_text(self) -> Arc<str> {

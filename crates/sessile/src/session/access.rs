@@ -148,9 +148,8 @@ impl Session {
                     None => T::default(),
                 };
                 change(&mut value);
-                let text = json::to_text(&value)
-                    .map_err(|source| DataError::Encode { key: name.clone(), source })?;
-                Ok(Some(text).filter(|text| text != "null"))
+                let text = ValueText::of(&name, &value)?;
+                Ok(Some(text).filter(|text| !text.is_null()))
             }),
         )?;
         Ok(self.state().data.get(key)?.unwrap_or_default())
@@ -163,8 +162,8 @@ impl Session {
     /// When the value under the key is not a list, or the item cannot be written as JSON.
     pub fn push<T: Serialize + ?Sized>(&self, key: &str, item: &T) -> Result<(), SessionError> {
         let name: Box<str> = key.into();
-        let item = json::to_text(item).map_err(|source| DataError::Encode { key: name.clone(), source })?;
-        self.update_text(key, Arc::new(move |list| append(&name, list, &item).map(Some)))
+        let item = ValueText::of(key, item)?;
+        self.update_text(key, Arc::new(move |list| append(&name, list, item.as_str()).map(Some)))
     }
 
     pub(super) fn update_text(&self, key: &str, apply: UpdateValue) -> Result<(), SessionError> {
@@ -173,7 +172,7 @@ impl Session {
         let after = apply(before.as_deref())?;
         let mut state = self.state();
         match after {
-            Some(text) => state.data.insert_raw(key, text)?,
+            Some(text) => state.data.insert_text(key, text)?,
             None => drop(state.data.remove(key)),
         }
         state.changes.update(key, apply);
@@ -216,11 +215,11 @@ impl Session {
 }
 
 /// The text of a list with one more item, the others as they are.
-fn append(key: &str, list: Option<&str>, item: &str) -> Result<String, DataError> {
+fn append(key: &str, list: Option<&str>, item: &str) -> Result<ValueText, DataError> {
     let mut items = match list.filter(|list| *list != "null") {
         Some(list) => json::elements(list).map_err(|source| DataError::Decode { key: key.into(), source })?,
         None => Vec::new(),
     };
     items.push(item);
-    Ok(json::list(&items))
+    ValueText::checked(key, json::list(&items))
 }

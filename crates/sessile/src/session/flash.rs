@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::{Session, SessionError};
-use crate::record::{DataError, json};
+use crate::record::{ValueText, json};
 
 /// The key in the data: lback's.
 const FLASHES: &str = "flash_messages";
@@ -33,15 +33,14 @@ impl Session {
     /// Never for a text; the type leaves room for the limits of the data.
     pub fn flash(&self, category: &str, message: impl Into<String>) -> Result<(), SessionError> {
         let flash = Flash { message: message.into(), category: category.to_owned() };
-        let item =
-            json::to_text(&flash).map_err(|source| DataError::Encode { key: FLASHES.into(), source })?;
+        let item = ValueText::of(FLASHES, &flash)?;
         self.update_text(
             FLASHES,
             Arc::new(move |list| {
                 // Anything but a list is started afresh, as lback does.
                 let mut items = list.and_then(|list| json::elements(list).ok()).unwrap_or_default();
-                items.push(&item);
-                Ok(Some(json::list(&items)))
+                items.push(item.as_str());
+                ValueText::checked(FLASHES, json::list(&items)).map(Some)
             }),
         )
     }
@@ -100,7 +99,7 @@ impl Session {
                     }
                     None => true,
                 });
-                Ok((!left.is_empty()).then(|| json::list(&left)))
+                (!left.is_empty()).then(|| ValueText::checked(FLASHES, json::list(&left))).transpose()
             }),
         )?;
         Ok(taken)

@@ -126,6 +126,7 @@ impl<W: Work> Group<W> {
     }
 
     /// Lets no more batches be on their way at once from now on, beside the caller that came when nobody was there.
+    #[allow(dead_code, reason = "only PostgreSQL's feed asks for it")]
     pub(crate) fn narrow(&self, lanes: usize) {
         self.0.queue.narrow(lanes);
     }
