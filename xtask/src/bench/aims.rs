@@ -2,7 +2,6 @@
 
 use super::lines::Cell;
 use super::samples::{Samples, Spread, median, ratio};
-use super::tables::database_of;
 
 /// The databases, as they are written and as subjects name them.
 pub(crate) const DATABASES: [(&str, &str); 5] = [
@@ -168,6 +167,12 @@ fn size(samples: &Samples, aims: &mut Vec<Aim>) {
             aims.push(Aim::at_most(what, SIZE_AT_MOST, found));
         }
     }
+}
+
+/// The one that a subject's name holds, the last of them; in memory if it holds none.
+pub(crate) fn database_of(subject: &str) -> &'static str {
+    let named = DATABASES.iter().rev().find(|(_, database)| subject.contains(database));
+    named.map_or(DATABASES[0].1, |(_, database)| database)
 }
 
 /// Whether it is another library.

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::aims::{self, DATABASES};
+use super::aims::{self, DATABASES, database_of};
 use super::lines::{Cell, Written};
 use super::samples::{Samples, Spread, median, ratio};
 
@@ -76,12 +76,6 @@ fn rows(samples: &Samples, part: &str, database: &str, first: impl Fn(&Cell) -> 
         }
     }
     rows
-}
-
-/// The one that a subject's name holds, the last of them; in memory if it holds none.
-pub(crate) fn database_of(subject: &str) -> &'static str {
-    let named = DATABASES.iter().rev().find(|(_, database)| subject.contains(database));
-    named.map_or(DATABASES[0].1, |(_, database)| database)
 }
 
 /// A database as it is written.

@@ -21,63 +21,9 @@ use serde::{Serialize, de::DeserializeOwned};
 use self::index::Index;
 pub(crate) use self::outline::Outline;
 use self::seen::Seen;
-use super::json::{self, JsonError, Kind, Lone, Member};
+use super::error::{DataError, RESERVED_KEY};
+use super::json::{self, Kind, Lone, Member};
 use super::value::ValueText;
-
-/// The key under which sessile keeps what it must itself remember about a session. Handlers neither see nor
-/// change it.
-pub const RESERVED_KEY: &str = "_sessile";
-
-/// What was wrong with session data. Names keys, never values.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum DataError {
-    /// The column's bytes are not UTF-8.
-    #[error("session data is not UTF-8")]
-    NotUtf8,
-    /// More than [`MAX_STORED_BYTES`](crate::record::MAX_STORED_BYTES).
-    #[error("session data has {bytes} bytes, more than are read")]
-    TooLong {
-        /// What it has.
-        bytes: usize,
-    },
-    /// The text is not JSON.
-    #[error("session data is not JSON")]
-    NotJson(#[source] JsonError),
-    /// The text is JSON, but not an object.
-    #[error("session data is {found}, not an object")]
-    NotAnObject {
-        /// What it is.
-        found: &'static str,
-    },
-    /// A stored value is not what was asked for.
-    #[error("session value `{key}` cannot be read")]
-    Decode {
-        /// Its key.
-        key: Box<str>,
-        /// Why.
-        #[source]
-        source: JsonError,
-    },
-    /// A new value cannot be stored. Nothing was changed.
-    #[error("session value `{key}` cannot be stored")]
-    Encode {
-        /// Its key.
-        key: Box<str>,
-        /// Why.
-        #[source]
-        source: JsonError,
-    },
-    /// The key is sessile's own.
-    #[error("the session key `{RESERVED_KEY}` is reserved")]
-    Reserved,
-    /// The data holds a value that Python stores and strict JSON lacks: `NaN` or an infinity.
-    #[error("session value `{key}` holds NaN or an infinity, which strict JSON lacks")]
-    NotStrict {
-        /// Its key.
-        key: Box<str>,
-    },
-}
 
 /// The ordered JSON object of one session.
 ///
@@ -414,9 +360,22 @@ impl SessionData {
         Ok(())
     }
 
-    /// The keys, shown as [`keys`](Self::keys) shows them, and the texts of their values.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (Cow<'_, str>, &str)> {
-        self.visible().map(|entry| (entry.key(&self.source).shown(), entry.value.text(&self.source)))
+    /// Writes a map or struct, and takes it apart into its keys and values.
+    ///
+    /// # Errors
+    /// It is not written as a JSON object, or has sessile's own key.
+    pub(crate) fn take_apart<T: Serialize + ?Sized>(
+        values: &T,
+    ) -> Result<Vec<(String, ValueText)>, DataError> {
+        let data = Self::parse(ValueText::of("", values)?.into_text())?;
+        if data.meta_raw().is_some() {
+            return Err(DataError::Reserved);
+        }
+        let member = |entry: &Entry| {
+            let (key, value) = (entry.key(&data.source).shown(), entry.value.text(&data.source));
+            (key.into_owned(), ValueText::part_of_written(value))
+        };
+        Ok(data.entries.list.iter().map(member).collect())
     }
 
     fn visible(&self) -> impl Iterator<Item = &Entry> {

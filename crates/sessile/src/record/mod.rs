@@ -1,6 +1,7 @@
 //! Pure values: the row, its names, its data, time. No I/O, no async.
 
 mod data;
+mod error;
 mod fingerprint;
 mod id;
 pub mod json;
@@ -13,7 +14,8 @@ mod user;
 mod value;
 
 pub(crate) use data::Outline;
-pub use data::{DataError, RESERVED_KEY, SessionData};
+pub use data::SessionData;
+pub use error::{DataError, RESERVED_KEY};
 pub use fingerprint::Fingerprint;
 pub use id::{IdText, InvalidSessionId, SessionId};
 pub use model::{Columns, SessionRecord};

@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use super::data::{DataError, SessionData};
+use super::data::SessionData;
+use super::error::DataError;
 use super::id::SessionId;
 use super::stored::StoredData;
 use super::time::Timestamp;

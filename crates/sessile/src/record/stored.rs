@@ -3,7 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::data::{DataError, SessionData};
+use super::data::SessionData;
+use super::error::DataError;
 
 /// Bytes that are read as session data, at most: whoever can write to the table must not be able to
 /// keep every request busy. What policies allow to be written is far below.

@@ -1,11 +1,10 @@
 //! `ValueText`: the JSON text of a value that may be stored.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::data::{DataError, SessionData};
+use super::error::DataError;
 use super::json::{self, JsonError};
 
 /// The JSON text of one value: written here or checked, so that nobody need check it again on its way to the row.
@@ -26,19 +25,9 @@ impl ValueText {
         Ok(Self(text))
     }
 
-    /// Writes a map or struct, and takes it apart into its keys and values.
-    ///
-    /// # Errors
-    /// It is not written as a JSON object, or has sessile's own key.
-    pub(crate) fn members<T: Serialize + ?Sized>(values: &T) -> Result<Vec<(String, Self)>, DataError> {
-        let Self(text) = Self::of("", values)?;
-        let data = SessionData::parse(text)?;
-        if data.meta_raw().is_some() {
-            return Err(DataError::Reserved);
-        }
-        // Each value stands less deep than the whole that was written.
-        let member = |(key, text): (Cow<'_, str>, &str)| (key.into_owned(), Self(text.into()));
-        Ok(data.iter().map(member).collect())
+    /// A value that stands in a text which was written here, so less deep than the whole.
+    pub(super) fn part_of_written(text: &str) -> Self {
+        Self(text.into())
     }
 
     /// Whether it stands for what is not there.

@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 
 use super::{AsKey, Session, SessionError};
 use crate::engine::UpdateValue;
-use crate::record::{DataError, ValueText, json};
+use crate::record::{DataError, SessionData, ValueText, json};
 
 /// Access to values. All of it is synchronous and costs no statement.
 impl Session {
@@ -185,7 +185,7 @@ impl Session {
     /// # Errors
     /// When `values` is not written as a JSON object, or has the key `_sessile`.
     pub fn extend<T: Serialize + ?Sized>(&self, values: &T) -> Result<(), SessionError> {
-        for (key, text) in ValueText::members(values)? {
+        for (key, text) in SessionData::take_apart(values)? {
             self.put(&key, text)?;
         }
         Ok(())

@@ -9,15 +9,12 @@ use std::sync::Arc;
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 use super::Read;
-use super::reader::Readers;
+use super::reader::{Readers, WIDEST};
 use super::row;
 use super::sql::{self, Sql};
 use crate::record::SessionId;
 use crate::store::loads::Loader;
 use crate::store::{Loaded, StoreError};
-
-/// Rows in one transaction, at most: a task reads them without a break.
-pub(super) const WIDEST: usize = 64;
 
 /// Where rows are loaded.
 pub(super) struct Lookup {

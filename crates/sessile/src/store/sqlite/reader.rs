@@ -11,9 +11,11 @@ use parking_lot::Mutex;
 use rusqlite::Connection;
 
 use super::fault::{self, Place, unavailable};
-use super::lookup;
 use crate::store::StoreError;
 use crate::store::group::Bounds;
+
+/// Rows in one transaction, at most: a task reads them without a break.
+pub(super) const WIDEST: usize = 64;
 
 /// Where reads by id happen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -49,11 +51,11 @@ impl Readers {
     /// disk. Off the workers, where that is expected, each batch that finds a connection goes.
     pub(super) fn bounds(&self) -> Bounds {
         let crowd = match self.mode {
-            ReadMode::Inline => lookup::WIDEST,
+            ReadMode::Inline => WIDEST,
             ReadMode::Offloaded => 1,
         };
         let bounds = Bounds::of_loads(self.short.len(), self.place.busy_timeout);
-        Bounds { batch: lookup::WIDEST, small: lookup::WIDEST, crowd, ..bounds }
+        Bounds { batch: WIDEST, small: WIDEST, crowd, ..bounds }
     }
 
     /// The first connection that is free, which is also the one with the warmest cache; when none is,
