@@ -329,6 +329,37 @@ async fn a_change_made_while_a_save_is_on_its_way_is_kept() {
     assert_eq!(text.as_ref(), r#"{"start": 0, "first": 1, "second": 2, "count": 1}"#);
 }
 
+/// [G02] What a session shows after it was made, or got another name, is its row, and the next change adds to that.
+#[tokio::test]
+async fn a_session_that_was_just_made_goes_on_from_its_row() {
+    const KEY: &str = "a \"key\"\n";
+    let stage = Stage::new();
+    let mut visitor = stage.visitor();
+    let store = stage.store.clone();
+    let answer = visitor
+        .does(async move |session: Session| -> Done {
+            session.extend(&BTreeMap::from([(KEY, "é"), ("b", "x")]))?;
+            for signs_in in [false, true] {
+                if signs_in {
+                    session.login("ada")?;
+                }
+                session.save().await?;
+                let row = store.rows().await[0].data();
+                assert!(session.raw(KEY).is_some() && !session.is_modified());
+                for key in session.keys() {
+                    assert_eq!(session.raw(&key).as_deref(), row.raw(&key), "{key:?} {signs_in}");
+                }
+                session.insert("n", &u8::from(signs_in))?;
+            }
+            session.remove("b");
+            Ok(())
+        })
+        .await;
+    assert_eq!(answer.status, 200);
+    let data = stage.store.rows().await[0].data();
+    assert_eq!((data.raw(KEY), data.raw("n"), data.raw("b")), (Some("\"\\u00e9\""), Some("1"), None));
+}
+
 /// [G02] A save that failed keeps its changes, and those made meanwhile, for the next try.
 #[tokio::test]
 async fn a_failed_save_can_be_tried_again() {
