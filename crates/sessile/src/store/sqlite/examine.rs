@@ -71,7 +71,7 @@ fn file(connection: &Connection, place: &Place) -> rusqlite::Result<Vec<Finding>
     };
     let bytes = std::fs::metadata(path).map_or(0, |file| file.len());
     let seen = format!("{}, {}, SQLite {version}", path.display(), size(bytes));
-    if connection.is_readonly(c"main")? {
+    if connection.is_readonly(rusqlite::MAIN_DB)? {
         let meaning = "Nobody can sign in or out: every change is refused.";
         return Ok(vec![Finding::wrong("file", format!("{seen}, read-only"), meaning).with_remedy(
             "give the service's user the right to write the file and its directory, on a disk that is \

@@ -50,6 +50,16 @@ impl Place {
         unavailable(format!("{} is locked by another writer, waited {waited} ms", self.shown()), source)
     }
 
+    /// A reader has held the write-ahead log until it reached its limit.
+    pub(super) fn log_is_full(&self) -> StoreError {
+        let reason = format!(
+            "the write-ahead log of {} has reached max_log_bytes, because a reader stays in one transaction: find the \
+             program (`fuser` names those that have the file open) and end it",
+            self.shown()
+        );
+        StoreError::Full { store: NAME, reason, source: None }
+    }
+
     fn full(&self, source: rusqlite::Error) -> StoreError {
         StoreError::Full {
             store: NAME,

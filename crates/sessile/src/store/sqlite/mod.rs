@@ -19,6 +19,7 @@ mod apply;
 mod checkpoint;
 mod examine;
 mod fault;
+mod log_file;
 mod lookup;
 mod options;
 mod reader;

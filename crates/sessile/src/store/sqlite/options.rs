@@ -9,8 +9,9 @@ use parking_lot::Mutex;
 use rusqlite::{Connection, OpenFlags};
 
 use super::SqliteStore;
-use super::checkpoint::Checkpoints;
+use super::checkpoint::{self, Bounds, Checkpoints};
 use super::fault::{Place, backend, unavailable};
+use super::log_file::LogFile;
 use super::reader::{ReadMode, Readers, off_the_worker};
 use super::sql::{self, Sql};
 use super::writer::Writer;
@@ -51,6 +52,7 @@ pub struct SqliteOptions {
     synchronous: Synchronous,
     read_mode: ReadMode,
     queue: usize,
+    max_log_bytes: u64,
     create: bool,
 }
 
@@ -63,6 +65,7 @@ impl Default for SqliteOptions {
             synchronous: Synchronous::Full,
             read_mode: ReadMode::Inline,
             queue: 10_000,
+            max_log_bytes: 1 << 30,
             create: true,
         }
     }
@@ -105,6 +108,16 @@ impl SqliteOptions {
     /// Writes that may wait for the writer, 10,000 by default, at least one.
     pub fn queue(mut self, writes: usize) -> SqliteOptions {
         self.queue = writes.max(1);
+        self
+    }
+
+    /// How long the write-ahead log may become while a reader holds it, 1 GiB by default, at least 40 MiB.
+    ///
+    /// The log is moved into the file before it is longer than 40 MiB, unless a reader stays in one transaction (a
+    /// backup, somebody's shell). Then it grows. At this size, writes are [`Full`](StoreError::Full) until the reader
+    /// ends, except those that end sessions: a disk that is full would stop those, too.
+    pub fn max_log_bytes(mut self, bytes: u64) -> SqliteOptions {
+        self.max_log_bytes = bytes.max(checkpoint::BOUND);
         self
     }
 
@@ -202,7 +215,7 @@ impl SqliteOptions {
         let failed = |error| place.error(&action, error);
         let writer = connect(&path, self.create).map_err(failed)?;
         writer.busy_timeout(self.busy_timeout).map_err(failed)?;
-        if writer.is_readonly(c"main").map_err(failed)? {
+        if writer.is_readonly(rusqlite::MAIN_DB).map_err(failed)? {
             let problem = "no right to write the file, or its disk is read-only";
             return Err(backend(&format!("{action}: {problem}"), problem));
         }
@@ -217,7 +230,15 @@ impl SqliteOptions {
             return Err(backend(&format!("{action}: {problem}"), problem));
         }
         let write_cache = format!("PRAGMA cache_size = -{WRITE_CACHE_KIB}");
-        let writer = prepared(writer, &[self.pragma(), &write_cache]).map_err(failed)?;
+        // A log that a reader made long is cut when it begins anew.
+        let log_limit = format!("PRAGMA journal_size_limit = {}", checkpoint::BOUND);
+        let writer = prepared(writer, &[self.pragma(), &write_cache, &log_limit, "PRAGMA wal_autocheckpoint = 0"]).map_err(failed)?;
+        let page_size: i64 = sql::value(&writer, sql::PAGE_SIZE).map_err(failed)?;
+        // Reading makes the log where there is none.
+        sql::value::<i64>(&writer, sql::SCHEMA_VERSION).map_err(failed)?;
+        let page_size = page_size.unsigned_abs();
+        let bounds = Bounds::new(page_size, self.max_log_bytes);
+        let log = LogFile::open(&log_path(&path), page_size).map_err(|error| backend(&action, error))?;
         let cache = (READ_CACHE_KIB / self.readers).max(LEAST_CACHE_KIB);
         let cache = format!("PRAGMA cache_size = -{cache}");
         let reader = || {
@@ -229,7 +250,8 @@ impl SqliteOptions {
         let long = reader()?;
         let checkpoints =
             connect(&path, false).and_then(|it| prepared(it, &[self.pragma()])).map_err(failed)?;
-        let checkpoints = Checkpoints::start(checkpoints).map_err(no_thread)?;
+        let checkpoints =
+            Checkpoints::start(Arc::new(Mutex::new(checkpoints)), log, bounds).map_err(no_thread)?;
         self.assemble(place, short, long, Arc::new(Mutex::new(writer)), Some(checkpoints))
     }
 
@@ -278,6 +300,14 @@ fn inspect(path: &Path) -> Result<(), String> {
         }
         _ => Ok(()),
     }
+}
+
+/// Where SQLite keeps the log: beside the file itself, not beside a link to it.
+fn log_path(path: &Path) -> PathBuf {
+    let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let mut log = path.into_os_string();
+    log.push("-wal");
+    log.into()
 }
 
 fn connect(path: &Path, create: bool) -> rusqlite::Result<Connection> {

@@ -11,20 +11,21 @@ use std::collections::VecDeque;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use rusqlite::Connection;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use super::apply::{self, Applied};
-use super::checkpoint::{self, Checkpoints, Told};
+use super::checkpoint::{Checkpoints, Told};
 use super::fault::{self, Place, unavailable};
 use super::reader::Shared;
 use super::sql::{self, Sql};
-use crate::store::{Outcome, StoreError, Write};
+use crate::store::{StoreError, Write};
 
 /// Writes in one transaction, roughly: beyond this the first ones wait for nothing.
 const GROUP: usize = 512;
@@ -66,6 +67,7 @@ pub(super) struct Writer {
     room: Arc<Semaphore>,
     queue: u32,
     place: Arc<Place>,
+    log_is_full: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -79,14 +81,18 @@ impl Writer {
     ) -> io::Result<Writer> {
         let (jobs, queued) = mpsc::channel();
         let queue = u32::try_from(queue).unwrap_or(u32::MAX).min(u32::MAX >> 3);
-        if checkpoints.is_some() {
-            checkpoint::count(&connection.lock());
-        }
-        let worker = Worker { connection, checkpoints, sql, place: Arc::clone(&place) };
+        let log_is_full = Arc::default();
+        let worker = Worker {
+            connection,
+            checkpoints,
+            sql,
+            place: Arc::clone(&place),
+            log_is_full: Arc::clone(&log_is_full),
+        };
         let thread =
             thread::Builder::new().name("sessile-sqlite".to_owned()).spawn(move || worker.work(&queued))?;
         let room = Arc::new(Semaphore::new(queue as usize));
-        Ok(Writer { jobs: Some(jobs), room, queue, place, thread: Some(thread) })
+        Ok(Writer { jobs: Some(jobs), room, queue, place, log_is_full, thread: Some(thread) })
     }
 
     /// Makes these writes in their order; answers when they are committed.
@@ -121,6 +127,9 @@ impl Writer {
         T: Send + 'static,
         F: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     {
+        if self.log_is_full.load(Ordering::Relaxed) {
+            return Err(self.place.log_is_full());
+        }
         self.task(action, true, work).await
     }
 
@@ -212,6 +221,8 @@ struct Worker {
     checkpoints: Option<Checkpoints>,
     sql: Arc<Sql>,
     place: Arc<Place>,
+    /// Whether writes are refused because a reader holds a long log.
+    log_is_full: Arc<AtomicBool>,
 }
 
 impl Worker {
@@ -240,7 +251,9 @@ impl Worker {
                     self.roll_back(&self.connection.lock());
                 }
                 if let Some(checkpoints) = &self.checkpoints {
-                    checkpoints.after_commit(&self.connection.lock());
+                    let connection = self.connection.lock();
+                    checkpoints.after_commit(&connection);
+                    self.log_is_full.store(checkpoints.is_full(&connection), Ordering::Relaxed);
                 }
             }
         }
@@ -249,7 +262,10 @@ impl Worker {
     fn task(&self, task: Task) {
         let connection = self.connection.lock();
         wait_until(&connection, task.deadline);
-        let told = (task.run)(&connection);
+        let told = {
+            let _lock = self.keep_checkpoints_out();
+            (task.run)(&connection)
+        };
         match &self.checkpoints {
             Some(checkpoints) if task.yields => {
                 checkpoints.after_commit(&connection);
@@ -262,8 +278,17 @@ impl Worker {
     /// Makes the writes, waits for a lock no longer than each may, and answers.
     fn group(&self, mut group: Vec<Batch>) {
         let connection = self.connection.lock();
+        if self.log_is_full.load(Ordering::Relaxed) {
+            // The reader may have ended since the last commit.
+            let is_full = self.checkpoints.as_ref().is_some_and(|it| it.is_full(&connection));
+            self.log_is_full.store(is_full, Ordering::Relaxed);
+        }
         while let Some(first) = group.iter().map(|batch| batch.deadline).min() {
-            let Some(answers) = self.attempt(&connection, &group, first) else {
+            let attempted = {
+                let _lock = self.keep_checkpoints_out();
+                self.attempt(&connection, &group, first)
+            };
+            let Some(answers) = attempted else {
                 let now = Instant::now();
                 for batch in group.extract_if(.., |batch| batch.deadline <= now) {
                     let locked = batch.writes.iter().map(|_| Err(self.place.locked(None))).collect();
@@ -284,7 +309,7 @@ impl Worker {
         {
             // Not a moment's wait in here: the statement has the time in it.
             wait_until(connection, Instant::now());
-            match apply::write(connection, &self.sql, write) {
+            match self.make(connection, write) {
                 Err(error) if fault::is_locked(&error) => {}
                 done => return Some(vec![vec![self.answer(done)]]),
             }
@@ -305,7 +330,7 @@ impl Worker {
         for batch in group {
             let mut of_batch = Vec::with_capacity(batch.writes.len());
             for write in &batch.writes {
-                match apply::write(connection, &self.sql, write) {
+                match self.make(connection, write) {
                     // A statement that fails undoes itself, but some faults undo the transaction.
                     Err(error) if connection.is_autocommit() => return Err(error),
                     done => of_batch.push(self.answer(done)),
@@ -332,9 +357,10 @@ impl Worker {
         group.iter().map(of_batch).collect()
     }
 
-    fn alone(&self, connection: &Connection, write: &Write) -> rusqlite::Result<Outcome> {
+    fn alone(&self, connection: &Connection, write: &Write) -> rusqlite::Result<Applied> {
         sql::run(connection, sql::BEGIN)?;
-        let done = apply::write(connection, &self.sql, write)
+        let done = self
+            .make(connection, write)
             .and_then(|outcome| sql::run(connection, sql::COMMIT).map(|()| outcome));
         if done.is_err() {
             self.roll_back(connection);
@@ -342,8 +368,20 @@ impl Worker {
         done
     }
 
-    fn answer(&self, done: rusqlite::Result<Outcome>) -> Applied {
-        done.map_err(|error| self.place.error("apply a write", error))
+    fn keep_checkpoints_out(&self) -> Option<MutexGuard<'_, ()>> {
+        self.checkpoints.as_ref().and_then(Checkpoints::keep_out)
+    }
+
+    /// Runs the write's statement. While the log is at its limit, only what ends sessions.
+    fn make(&self, connection: &Connection, write: &Write) -> rusqlite::Result<Applied> {
+        if self.log_is_full.load(Ordering::Relaxed) && !matches!(write, Write::Delete(_)) {
+            return Ok(Err(self.place.log_is_full()));
+        }
+        apply::write(connection, &self.sql, write).map(Ok)
+    }
+
+    fn answer(&self, done: rusqlite::Result<Applied>) -> Applied {
+        done.unwrap_or_else(|error| Err(self.place.error("apply a write", error)))
     }
 
     fn roll_back(&self, connection: &Connection) {
