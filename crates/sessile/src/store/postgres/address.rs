@@ -11,7 +11,7 @@ use tokio_postgres::config::Host;
 use super::tls::SslMode;
 use crate::store::StoreUrlError;
 use crate::store::percent::decoded;
-use crate::store::url::option_name;
+use crate::store::url::{AMBIGUOUS, is_ambiguous, is_secret, option_name};
 
 /// What a URL says, and what it leaves to the environment.
 #[derive(Clone, PartialEq, Eq)]
@@ -22,7 +22,7 @@ pub(crate) struct Address {
     ssl_mode: Option<SslMode>,
     root_certificate: Option<PathBuf>,
     pub(crate) table: Option<String>,
-    pub(super) schema: Option<String>,
+    pub(crate) schema: Option<String>,
     pub(super) connections: Option<usize>,
 }
 
@@ -47,10 +47,8 @@ impl Address {
         let (authority, path) = place.split_at(place.find('/').unwrap_or(place.len()));
         // The last one: a password may be typed as it is, as long as it does not look like a path.
         let (user, hosts) = match authority.rsplit_once('@') {
+            _ if is_ambiguous(rest, authority) => return Err(invalid(AMBIGUOUS)),
             Some((user, hosts)) => (Some(user), hosts),
-            None if rest.contains('@') => {
-                return Err(invalid("write / ? and @ in it as %2F %3F and %40"));
-            }
             None => (None, authority),
         };
         let mut address = Address {
@@ -65,12 +63,11 @@ impl Address {
         let mut left = Vec::new();
         for option in options.split('&').filter(|option| !option.is_empty()) {
             if !address.option(option, options)? {
-                // The driver takes the first `@` of all for the end of the password.
-                left.push(option.replace('@', "%40"));
+                left.push(option);
             }
         }
+        // The driver takes the first `@` of all for the end of the password.
         let user = user.map(|user| format!("{}@", user.replace('@', "%40"))).unwrap_or_default();
-        let path = path.replace('@', "%40");
         let plain = format!("postgres://{user}{hosts}{path}?{}", left.join("&"));
         // Its messages name options, never values.
         address.config = plain.parse().map_err(|error| invalid(super::fault::words(&error)))?;
@@ -81,7 +78,8 @@ impl Address {
     fn option(&mut self, option: &str, all: &str) -> Result<bool, StoreUrlError> {
         let unknown = || StoreUrlError::UnknownOption { option: option_name(option, all).to_owned() };
         let (key, value) = option.split_once('=').ok_or_else(unknown)?;
-        let value = decoded(value).ok_or_else(|| invalid(format!("the option {key} is not UTF-8")))?;
+        let value = decoded(value)
+            .ok_or_else(|| invalid(format!("the option {} is not UTF-8", option_name(option, all))))?;
         match key {
             "table" if !value.is_empty() => self.table = Some(value),
             "schema" if !value.is_empty() => self.schema = Some(value),
@@ -182,13 +180,9 @@ fn shown(user: Option<&str>, hosts: &str, path: &str, options: &str) -> String {
         Some(user) => format!("{user}@"),
         None => String::new(),
     };
-    let options: Vec<&str> = options.split('&').filter(|it| !it.is_empty() && !is_password(it)).collect();
+    let options: Vec<&str> = options.split('&').filter(|it| !it.is_empty() && !is_secret(it)).collect();
     let options = if options.is_empty() { String::new() } else { format!("?{}", options.join("&")) };
     format!("postgres://{user}{hosts}{path}{options}")
-}
-
-fn is_password(option: &str) -> bool {
-    decoded(option.split('=').next().unwrap_or_default()).is_none_or(|key| key == "password")
 }
 
 /// The socket of a server on this machine, where there is one.
@@ -284,7 +278,7 @@ mod tests {
     fn a_password_has_any_character() {
         assert_eq!(password("postgres://ada:p%40%3A%2F%3F%23%25%20%C3%A9%26=@h/d"), "p@:/?#% é&=");
         assert_eq!(password("postgres://ada:p@ss:w#rd%@h/d?table=t"), "p@ss:w#rd%");
-        assert_eq!(password("postgres://ada@h/d?password=p%26%40&application_name=a@b"), "p&@");
+        assert_eq!(password("postgres://ada@h/d?password=p%26%40&application_name=a%40b"), "p&@");
     }
 
     /// [S14]

@@ -11,7 +11,7 @@ use super::fault::NAME;
 use crate::store::StoreUrlError;
 use crate::store::host::host_and_port;
 use crate::store::percent::decoded;
-use crate::store::url::option_name;
+use crate::store::url::{AMBIGUOUS, is_ambiguous, option_name};
 
 const PORT: u16 = 6379;
 
@@ -47,10 +47,8 @@ impl Address {
         let (authority, path) = place.split_at(place.find('/').unwrap_or(place.len()));
         // The last one: a password may be typed as it is, as long as it does not look like a path.
         let (user, hosts) = match authority.rsplit_once('@') {
+            _ if is_ambiguous(rest, authority) => return Err(invalid(AMBIGUOUS)),
             Some((user, hosts)) => (Some(user), hosts),
-            None if rest.contains('@') => {
-                return Err(invalid("write / ? and @ in it as %2F %3F and %40"));
-            }
             None => (None, authority),
         };
         let (user, password) = match user.map(|user| user.split_once(':').unwrap_or((user, ""))) {
@@ -84,7 +82,8 @@ impl Address {
     fn option(&mut self, option: &str, all: &str) -> Result<(), StoreUrlError> {
         let unknown = || StoreUrlError::UnknownOption { option: option_name(option, all).to_owned() };
         let (key, value) = option.split_once('=').ok_or_else(unknown)?;
-        let value = decoded(value).ok_or_else(|| invalid(format!("the option {key} is not UTF-8")))?;
+        let value = decoded(value)
+            .ok_or_else(|| invalid(format!("the option {} is not UTF-8", option_name(option, all))))?;
         match key {
             "prefix" if !value.is_empty() => self.prefix = Some(value),
             "sslrootcert" if !value.is_empty() => self.root_certificate = Some(value.into()),

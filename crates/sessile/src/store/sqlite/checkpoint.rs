@@ -94,7 +94,7 @@ pub(super) struct Checkpoints {
     thread: Option<JoinHandle<()>>,
     progress: Arc<Progress>,
     log: RefCell<LogFile>,
-    bounds: Bounds,
+    bounds: Cell<Bounds>,
     /// Whether no checkpoint may run while the writer writes: see [`has_reset_bug`].
     is_apart: bool,
     /// Pages in the log, now and when each of these was last begun: a checkpoint on the thread, one for which the
@@ -133,7 +133,7 @@ impl Checkpoints {
             thread: Some(thread),
             progress,
             log: RefCell::new(log),
-            bounds,
+            bounds: Cell::new(bounds),
             is_apart: has_reset_bug(rusqlite::version_number()),
             pages: Cell::new(0),
             begun: Cell::new(0),
@@ -155,16 +155,24 @@ impl Checkpoints {
         }
         self.pages.set(pages);
         match self.held.get() {
-            _ if pages < self.bounds.bound => self.in_bounds(writer, pages),
+            _ if pages < self.bounds.get().bound => self.in_bounds(writer, pages),
             None => self.restart(writer),
             Some(next) if pages >= next => self.catch_up(writer),
             Some(_) => {}
         }
     }
 
+    /// The database was opened again, and this is its log.
+    pub(super) fn reopened(&self, log: LogFile, bounds: Bounds) {
+        self.log.replace(log);
+        self.bounds.set(bounds);
+        self.pages.set(0);
+        self.begins_anew();
+    }
+
     /// Whether the log has reached the limit and still cannot be moved.
     pub(super) fn is_full(&self, writer: &Connection) -> bool {
-        if self.pages.get() < self.bounds.limit {
+        if self.pages.get() < self.bounds.get().limit {
             return false;
         }
         self.restart(writer);
@@ -210,7 +218,7 @@ impl Checkpoints {
         let is_synced = since(&self.paused) < UNSYNCED;
         // The sooner little is left, the sooner the file is synced.
         let worthwhile = if is_synced { WORTHWHILE } else { LITTLE };
-        let begins_anew = pages >= self.bounds.many && is_little && is_synced;
+        let begins_anew = pages >= self.bounds.get().many && is_little && is_synced;
         if begins_anew && since(&self.by_writer) >= LITTLE {
             self.by_writer.set(pages);
             self.keep(checkpoint(writer, PASSIVE));
@@ -256,12 +264,12 @@ impl Checkpoints {
     fn is_held(&self) {
         let pages = self.pages.get();
         self.held.set(Some(pages.saturating_add(LITTLE)));
-        if pages / 2 >= self.reported.get().max(self.bounds.bound) {
+        if pages >= (self.reported.get().saturating_mul(2)).max(self.bounds.get().bound / 4 * 5) {
             self.reported.set(pages);
             tracing::warn!(
                 store = fault::NAME,
                 pages,
-                limit = self.bounds.limit,
+                limit = self.bounds.get().limit,
                 "the write-ahead log grows: a reader stays in one transaction and holds it; find the program (`fuser` \
                  names those that have the file open) and end it",
             );
@@ -330,6 +338,12 @@ fn keep_up(connection: &Shared, asks: &Receiver<Told>, progress: &Progress) {
         let is_all = done.is_some_and(|done| done.is_all);
         all.into_iter().for_each(|told| told(is_all));
     }
+}
+
+/// Moves what readers leave free, once. For a log that no thread works on any more.
+pub(super) fn move_all(connection: &Connection) {
+    // A failure is logged, and nothing else can be done for a file that has lost its name.
+    let _ = checkpoint(connection, PASSIVE);
 }
 
 /// Whether this version of SQLite may damage the file when a write resets the log beside a checkpoint of another

@@ -7,6 +7,7 @@ use rusqlite::ErrorCode;
 use rusqlite::ffi::SQLITE_IOERR_SHMSIZE;
 
 use crate::store::StoreError;
+use crate::store::percent::encoded;
 
 pub(super) const NAME: &str = "sqlite";
 
@@ -40,7 +41,9 @@ impl Place {
             ErrorCode::NotADatabase => {
                 backend(&format!("{action}: {} is not a SQLite database", self.shown()), error)
             }
-            _ => self.schema(&error.to_string()).unwrap_or_else(|| backend(action, error)),
+            // What a trigger or a constraint says has other codes.
+            ErrorCode::Unknown => self.schema(&error.to_string()).unwrap_or_else(|| backend(action, error)),
+            _ => backend(action, error),
         }
     }
 
@@ -140,7 +143,7 @@ impl Place {
         let file = self.file.as_ref()?.display();
         let url = match &*self.table {
             "sessions" => format!("sqlite:{file}"),
-            table => format!("sqlite:{file}?table={table}"),
+            table => format!("sqlite:{file}?table={}", encoded(table)),
         };
         let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:".contains(c);
         Some(if url.chars().all(plain) { url } else { format!("'{}'", url.replace('\'', r"'\''")) })

@@ -32,10 +32,8 @@ pub(super) enum Seen {
     Same,
     DatabaseDeleted,
     DatabaseReplaced,
-    /// The log or its index, while the database is the same.
-    LogDeleted,
-    /// Another program has made a new log.
-    LogReplaced,
+    /// The log or its index is another file, or none, while the database is the same.
+    LogLost,
 }
 
 /// The names of one database, and which files they meant when it was opened.
@@ -110,16 +108,31 @@ impl Files {
             (before, Name::File(now)) if before != now => return Seen::DatabaseReplaced,
             _ => {}
         }
-        let names = opened.beside.iter().map(|(path, before)| (*before, id(path)));
-        let mut seen = Seen::Same;
-        for (before, name) in names {
-            match name {
-                Name::Free => seen = Seen::LogDeleted,
-                Name::File(now) if before != now => return Seen::LogReplaced,
-                _ => {}
+        let is_lost = opened.beside.iter().any(|(path, before)| match id(path) {
+            Name::Free => true,
+            Name::File(now) => *before != now,
+            Name::Unknown => false,
+        });
+        if is_lost { Seen::LogLost } else { Seen::Same }
+    }
+
+    /// Whether the names of the log and its index mean those that are open, or nothing.
+    pub(super) fn log_is_ours(&self) -> bool {
+        self.opened.lock().beside.iter().all(|(path, before)| match id(path) {
+            Name::File(now) => *before == now,
+            Name::Free | Name::Unknown => true,
+        })
+    }
+
+    /// Deletes the names of the log and its index, where they are still ours.
+    pub(super) fn remove_log(&self) {
+        for (path, before) in &self.opened.lock().beside {
+            if matches!(id(path), Name::File(now) if *before == now)
+                && let Err(error) = std::fs::remove_file(path)
+            {
+                tracing::error!(store = super::fault::NAME, path = %path.display(), %error, "an old log stays");
             }
         }
-        seen
     }
 
     /// Has statements refused for this reason.
@@ -152,10 +165,12 @@ impl Seen {
     fn problem(self) -> String {
         let problem = match self {
             Seen::Same => "is the file that was opened",
-            Seen::DatabaseDeleted => "was deleted while the service had it open: put it back, or make a new one \
-                with `sessile init`",
+            Seen::DatabaseDeleted => {
+                "was deleted while the service had it open: put it back, or make a new one \
+                with `sessile init`"
+            }
             Seen::DatabaseReplaced => "was replaced while the service had it open",
-            Seen::LogDeleted | Seen::LogReplaced => "has lost its write-ahead log (-wal or -shm) to another program",
+            Seen::LogLost => "has lost its write-ahead log (-wal or -shm) to another program",
         };
         problem.to_owned()
     }

@@ -98,7 +98,8 @@ mod tests {
         for page_size in [512, 4_096, 65_536] {
             let path = folder.path().join(format!("{page_size}.db"));
             let sql = rusqlite::Connection::open(&path).unwrap();
-            let open = format!("PRAGMA page_size = {page_size}; PRAGMA journal_mode = WAL; CREATE TABLE t (x)");
+            let open =
+                format!("PRAGMA page_size = {page_size}; PRAGMA journal_mode = WAL; CREATE TABLE t (x)");
             sql.execute_batch(&open).unwrap();
             let mut log = LogFile::open(&path.with_extension("db-wal"), page_size).unwrap();
             for round in 0..60 {
@@ -106,9 +107,8 @@ mod tests {
                 sql.execute("INSERT INTO t VALUES (zeroblob(?1))", [bytes]).unwrap();
                 let seen = log.pages().unwrap();
                 let mode = if round % 20 == 19 { "RESTART" } else { "PASSIVE" };
-                let pages: c_int = sql
-                    .query_row(&format!("PRAGMA wal_checkpoint({mode})"), (), |row| row.get(1))
-                    .unwrap();
+                let pages: c_int =
+                    sql.query_row(&format!("PRAGMA wal_checkpoint({mode})"), (), |row| row.get(1)).unwrap();
                 assert_eq!(seen, pages, "page size {page_size}, round {round}");
             }
         }

@@ -11,8 +11,10 @@ use rusqlite::{Connection, OpenFlags};
 use super::SqliteStore;
 use super::checkpoint::{self, Bounds, Checkpoints};
 use super::fault::{Place, backend, unavailable};
+use super::files::{self, Files};
 use super::log_file::LogFile;
-use super::reader::{ReadMode, Readers, off_the_worker};
+use super::reader::{Read, ReadMode, Readers, Shared, off_the_worker};
+use super::reopen::{Opened, Reopener};
 use super::sql::{self, Sql};
 use super::writer::Writer;
 use super::{examine, schema};
@@ -80,7 +82,8 @@ impl SqliteOptions {
     }
 
     /// Connections for reads by id, at least one: by default as many as the machine has processors,
-    /// and at least two. Listings and counts have one more to themselves.
+    /// and at least two. Listings of one user's sessions have one more to themselves, and counts and listings of all
+    /// sessions another one.
     pub fn readers(mut self, readers: usize) -> SqliteOptions {
         self.readers = readers.max(1);
         self
@@ -162,7 +165,8 @@ impl SqliteOptions {
             let place = self.place(None)?;
             let prepared = Connection::open_in_memory().and_then(|it| prepared(it, &[]));
             let only = Arc::new(Mutex::new(prepared.map_err(|error| place.error("open", error))?));
-            self.assemble(place, vec![Arc::clone(&only)], Arc::clone(&only), only, None)
+            let [listing, long] = [(); 2].map(|()| Arc::clone(&only));
+            self.assemble(place, Read { short: vec![Arc::clone(&only)], listing, long }, only, None)
         })
         .await
     }
@@ -212,8 +216,54 @@ impl SqliteOptions {
         if !self.create && !path.exists() {
             return Err(place.no_file());
         }
+        let Opened { connections, log, bounds } = self.connections(&place, &path)?;
+        let connections: Vec<_> = connections.into_iter().map(|it| Arc::new(Mutex::new(it))).collect();
+        let files = Files::of(&path).map_err(|error| backend(&action, error))?;
+        let again = self.clone().create(false);
+        let open = {
+            let (place, path) = (Arc::clone(&place), files.path().to_owned());
+            Box::new(move || again.connections(&place, &path))
+        };
+        let [short @ .., listing, long, checkpoints, writer] = &*connections else {
+            return Err(unavailable("it has no connections", None));
+        };
+        let (short, [listing, long, writer]) = (short.to_vec(), [listing, long, writer].map(Arc::clone));
+        let checkpoints = Checkpoints::start(Arc::clone(checkpoints), log, bounds).map_err(no_thread)?;
+        let reopener = Reopener { files: Arc::new(files), connections, open };
+        self.assemble(place, Read { short, listing, long }, writer, Some((checkpoints, reopener)))
+    }
+
+    /// All connections, in the order that [`Opened`] and [`open_file`](Self::open_file) know.
+    fn connections(&self, place: &Place, path: &Path) -> Result<Opened, StoreError> {
+        let action = format!("open {:?}", path.display().to_string());
         let failed = |error| place.error(&action, error);
-        let writer = connect(&path, self.create).map_err(failed)?;
+        let writer = self.writer(place, path, &action)?;
+        let page_size: i64 = sql::value(&writer, sql::PAGE_SIZE).map_err(failed)?;
+        // Reading makes the log where there is none.
+        sql::value::<i64>(&writer, sql::SCHEMA_VERSION).map_err(failed)?;
+        let page_size = page_size.unsigned_abs();
+        let log = LogFile::open(&files::beside(path, "-wal"), page_size);
+        let cache = (READ_CACHE_KIB / self.readers).max(LEAST_CACHE_KIB);
+        let cache = format!("PRAGMA cache_size = -{cache}");
+        let reader = || {
+            let pragmas = ["PRAGMA query_only = ON", &cache];
+            connect(path, false).and_then(|it| prepared(it, &pragmas)).map_err(failed)
+        };
+        let mut connections = (0..self.readers + 2).map(|_| reader()).collect::<Result<Vec<_>, _>>()?;
+        let checkpoints = connect(path, false).and_then(|it| prepared(it, &[self.pragma()]));
+        connections.push(checkpoints.map_err(failed)?);
+        connections.push(writer);
+        Ok(Opened {
+            connections,
+            log: log.map_err(|error| backend(&action, error))?,
+            bounds: Bounds::new(page_size, self.max_log_bytes),
+        })
+    }
+
+    /// The connection that writes; switches the file to write-ahead logging.
+    fn writer(&self, place: &Place, path: &Path, action: &str) -> Result<Connection, StoreError> {
+        let failed = |error| place.error(action, error);
+        let writer = connect(path, self.create).map_err(failed)?;
         writer.busy_timeout(self.busy_timeout).map_err(failed)?;
         if writer.is_readonly(rusqlite::MAIN_DB).map_err(failed)? {
             let problem = "no right to write the file, or its disk is read-only";
@@ -229,30 +279,11 @@ impl SqliteOptions {
             );
             return Err(backend(&format!("{action}: {problem}"), problem));
         }
-        let write_cache = format!("PRAGMA cache_size = -{WRITE_CACHE_KIB}");
+        let cache = format!("PRAGMA cache_size = -{WRITE_CACHE_KIB}");
         // A log that a reader made long is cut when it begins anew.
         let log_limit = format!("PRAGMA journal_size_limit = {}", checkpoint::BOUND);
-        let writer = prepared(writer, &[self.pragma(), &write_cache, &log_limit, "PRAGMA wal_autocheckpoint = 0"]).map_err(failed)?;
-        let page_size: i64 = sql::value(&writer, sql::PAGE_SIZE).map_err(failed)?;
-        // Reading makes the log where there is none.
-        sql::value::<i64>(&writer, sql::SCHEMA_VERSION).map_err(failed)?;
-        let page_size = page_size.unsigned_abs();
-        let bounds = Bounds::new(page_size, self.max_log_bytes);
-        let log = LogFile::open(&log_path(&path), page_size).map_err(|error| backend(&action, error))?;
-        let cache = (READ_CACHE_KIB / self.readers).max(LEAST_CACHE_KIB);
-        let cache = format!("PRAGMA cache_size = -{cache}");
-        let reader = || {
-            let pragmas = ["PRAGMA query_only = ON", &cache];
-            let connection = connect(&path, false).and_then(|it| prepared(it, &pragmas));
-            connection.map(|it| Arc::new(Mutex::new(it))).map_err(failed)
-        };
-        let short = (0..self.readers).map(|_| reader()).collect::<Result<Vec<_>, _>>()?;
-        let long = reader()?;
-        let checkpoints =
-            connect(&path, false).and_then(|it| prepared(it, &[self.pragma()])).map_err(failed)?;
-        let checkpoints =
-            Checkpoints::start(Arc::new(Mutex::new(checkpoints)), log, bounds).map_err(no_thread)?;
-        self.assemble(place, short, long, Arc::new(Mutex::new(writer)), Some(checkpoints))
+        let pragmas = [self.pragma(), &cache, &log_limit, "PRAGMA wal_autocheckpoint = 0"];
+        prepared(writer, &pragmas).map_err(failed)
     }
 
     fn place(&self, file: Option<PathBuf>) -> Result<Arc<Place>, StoreError> {
@@ -269,16 +300,16 @@ impl SqliteOptions {
     fn assemble(
         self,
         place: Arc<Place>,
-        short: Vec<Arc<Mutex<Connection>>>,
-        long: Arc<Mutex<Connection>>,
-        writer: Arc<Mutex<Connection>>,
-        checkpoints: Option<Checkpoints>,
+        read: Read,
+        writer: Shared,
+        log: Option<(Checkpoints, Reopener)>,
     ) -> Result<SqliteStore, StoreError> {
         let sql = Arc::new(Sql::new(&self.table));
-        let readers = Readers::new(short, long, self.read_mode, Arc::clone(&place));
-        let writer = Writer::start(writer, checkpoints, Arc::clone(&sql), Arc::clone(&place), self.queue)
+        let files = log.as_ref().map(|(_, reopener)| Arc::clone(&reopener.files));
+        let readers = Readers::new(read, self.read_mode, Arc::clone(&place));
+        let writer = Writer::start(writer, log, Arc::clone(&sql), Arc::clone(&place), self.queue)
             .map_err(no_thread)?;
-        Ok(SqliteStore::new(place, sql, readers, writer))
+        Ok(SqliteStore::new(place, sql, files, readers, writer))
     }
 }
 
@@ -300,14 +331,6 @@ fn inspect(path: &Path) -> Result<(), String> {
         }
         _ => Ok(()),
     }
-}
-
-/// Where SQLite keeps the log: beside the file itself, not beside a link to it.
-fn log_path(path: &Path) -> PathBuf {
-    let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
-    let mut log = path.into_os_string();
-    log.push("-wal");
-    log.into()
 }
 
 fn connect(path: &Path, create: bool) -> rusqlite::Result<Connection> {

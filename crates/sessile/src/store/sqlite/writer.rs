@@ -16,14 +16,16 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::MutexGuard;
 use rusqlite::Connection;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use super::apply::{self, Applied};
 use super::checkpoint::{Checkpoints, Told};
 use super::fault::{self, Place, unavailable};
+use super::files::Files;
 use super::reader::Shared;
+use super::reopen::Reopener;
 use super::sql::{self, Sql};
 use crate::store::{StoreError, Write};
 
@@ -37,6 +39,8 @@ const AT_REST: Duration = Duration::from_secs(1);
 enum Job {
     Writes(Batch),
     Task(Task),
+    /// Only what happens before each job: a look whether the file is there.
+    Look,
 }
 
 /// The writes of one caller.
@@ -51,7 +55,7 @@ struct Batch {
 /// Anything else, in transactions of its own.
 struct Task {
     /// Answers its caller, and returns what tells it to go on.
-    run: Box<dyn FnOnce(&Connection) -> Told + Send>,
+    run: Box<dyn FnOnce(Result<&Connection, StoreError>) -> Told + Send>,
     deadline: Instant,
     /// Nobody waits for it: the writes that wait when its turn comes go first, and so does what it leaves in the
     /// log, before its caller goes on.
@@ -67,14 +71,17 @@ pub(super) struct Writer {
     room: Arc<Semaphore>,
     queue: u32,
     place: Arc<Place>,
+    files: Option<Arc<Files>>,
     log_is_full: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
+    #[cfg(test)]
+    pub(super) connections: Vec<Shared>,
 }
 
 impl Writer {
     pub(super) fn start(
         connection: Shared,
-        checkpoints: Option<Checkpoints>,
+        log: Option<(Checkpoints, Reopener)>,
         sql: Arc<Sql>,
         place: Arc<Place>,
         queue: usize,
@@ -82,9 +89,14 @@ impl Writer {
         let (jobs, queued) = mpsc::channel();
         let queue = u32::try_from(queue).unwrap_or(u32::MAX).min(u32::MAX >> 3);
         let log_is_full = Arc::default();
+        let files = log.as_ref().map(|(_, reopener)| Arc::clone(&reopener.files));
+        #[cfg(test)]
+        let connections = log.as_ref().map(|(_, reopener)| reopener.connections.clone()).unwrap_or_default();
+        let (checkpoints, reopener) = log.unzip();
         let worker = Worker {
-            connection,
             checkpoints,
+            reopener,
+            connection,
             sql,
             place: Arc::clone(&place),
             log_is_full: Arc::clone(&log_is_full),
@@ -92,7 +104,17 @@ impl Writer {
         let thread =
             thread::Builder::new().name("sessile-sqlite".to_owned()).spawn(move || worker.work(&queued))?;
         let room = Arc::new(Semaphore::new(queue as usize));
-        Ok(Writer { jobs: Some(jobs), room, queue, place, log_is_full, thread: Some(thread) })
+        Ok(Writer {
+            jobs: Some(jobs),
+            room,
+            queue,
+            place,
+            files,
+            log_is_full,
+            thread: Some(thread),
+            #[cfg(test)]
+            connections,
+        })
     }
 
     /// Makes these writes in their order; answers when they are committed.
@@ -141,9 +163,13 @@ impl Writer {
         let room = self.room(1).await?;
         let (reply, answer) = oneshot::channel();
         let (tell, told) = oneshot::channel();
-        let run = Box::new(move |connection: &Connection| {
-            // Where nobody waits any more there is nothing to do about that.
-            let _ = reply.send(work(connection));
+        let (place, files) = (Arc::clone(&self.place), self.files.clone());
+        let run = Box::new(move |connection: Result<&Connection, StoreError>| {
+            let done = connection
+                .and_then(|connection| work(connection).map_err(|error| place.error(action, error)))
+                .and_then(|done| files.map_or(Ok(()), |files| files.look()).map(|()| done));
+            // The caller may not wait any more.
+            let _ = reply.send(done);
             Box::new(move |_| {
                 let _ = tell.send(());
             }) as Told
@@ -158,7 +184,13 @@ impl Writer {
         let done = answer.await.map_err(|_| Refused::gone())?;
         // It is done, and the answer to it must not depend on a disk that takes long.
         let _ = tokio::time::timeout(AT_REST, told).await;
-        done.map_err(|error| self.place.error(action, error))
+        done
+    }
+
+    /// Has the thread look whether the file is there again.
+    pub(super) fn wake(&self) {
+        // Where the thread is gone the next statement says so.
+        let _ = self.send(Job::Look);
     }
 
     /// Places in the queue, given back when the job is done.
@@ -216,9 +248,10 @@ impl From<Refused> for StoreError {
 
 /// What lives on the thread.
 struct Worker {
-    connection: Arc<Mutex<Connection>>,
     /// Where there is a log: not in memory.
     checkpoints: Option<Checkpoints>,
+    reopener: Option<Reopener>,
+    connection: Shared,
     sql: Arc<Sql>,
     place: Arc<Place>,
     /// Whether writes are refused because a reader holds a long log.
@@ -231,14 +264,20 @@ impl Worker {
         while let Ok(first) = queued.recv() {
             let mut next = VecDeque::from([first]);
             while let Some(job) = next.pop_front() {
+                let ready = self.ready();
                 let work = match job {
-                    Job::Task(task) if task.yields && !task.has_yielded => {
+                    Job::Look => Ok(()),
+                    Job::Writes(batch) if ready.is_err() => {
+                        self.refuse(batch);
+                        Ok(())
+                    }
+                    Job::Task(task) if task.yields && !task.has_yielded && ready.is_ok() => {
                         let (group, after) = gather(Vec::new(), queued);
                         next.push_back(Job::Task(Task { has_yielded: true, ..task }));
                         next.extend(after);
                         catch_unwind(AssertUnwindSafe(|| self.group(group)))
                     }
-                    Job::Task(task) => catch_unwind(AssertUnwindSafe(|| self.task(task))),
+                    Job::Task(task) => catch_unwind(AssertUnwindSafe(|| self.task(task, ready))),
                     Job::Writes(batch) => {
                         let (group, after) = gather(vec![batch], queued);
                         next.extend(after);
@@ -257,14 +296,38 @@ impl Worker {
                 }
             }
         }
+        if let Some(reopener) = &self.reopener {
+            reopener.abandon();
+        }
     }
 
-    fn task(&self, task: Task) {
+    /// Whether the file is the one that is open, which is opened again where it was replaced.
+    fn ready(&self) -> Result<(), StoreError> {
+        let Some(reopener) = &self.reopener else { return Ok(()) };
+        if let (Some((log, bounds)), Some(checkpoints)) = (reopener.ready()?, &self.checkpoints) {
+            checkpoints.reopened(log, bounds);
+        }
+        Ok(())
+    }
+
+    /// Answers that the file is not there.
+    fn refuse(&self, batch: Batch) {
+        if let Some(reopener) = &self.reopener {
+            let errors = batch.writes.iter().map(|_| Err(reopener.files.error()));
+            let _ = batch.reply.send(errors.collect());
+        }
+    }
+
+    fn is_lost(&self) -> bool {
+        self.reopener.as_ref().is_some_and(|reopener| reopener.files.look().is_err())
+    }
+
+    fn task(&self, task: Task, ready: Result<(), StoreError>) {
         let connection = self.connection.lock();
         wait_until(&connection, task.deadline);
         let told = {
             let _lock = self.keep_checkpoints_out();
-            (task.run)(&connection)
+            (task.run)(ready.map(|()| &*connection))
         };
         match &self.checkpoints {
             Some(checkpoints) if task.yields => {
@@ -296,8 +359,13 @@ impl Worker {
                 }
                 continue;
             };
+            let is_lost = self.is_lost();
             for (batch, answers) in group.drain(..).zip(answers) {
-                let _ = batch.reply.send(answers);
+                match is_lost {
+                    // What was written went into a file that no other program sees.
+                    true => self.refuse(batch),
+                    false => drop(batch.reply.send(answers)),
+                }
             }
         }
     }
