@@ -105,12 +105,12 @@ impl Files {
         let opened = self.opened.lock();
         match (opened.database, id(&self.path)) {
             (_, Name::Free) => return Seen::DatabaseDeleted,
-            (before, Name::File(now)) if before != now => return Seen::DatabaseReplaced,
+            (before, Name::File(now)) if differ(before, now) => return Seen::DatabaseReplaced,
             _ => {}
         }
         let is_lost = opened.beside.iter().any(|(path, before)| match id(path) {
             Name::Free => true,
-            Name::File(now) => *before != now,
+            Name::File(now) => differ(*before, now),
             Name::Unknown => false,
         });
         if is_lost { Seen::LogLost } else { Seen::Same }
@@ -119,7 +119,7 @@ impl Files {
     /// Whether the names of the log and its index mean those that are open, or nothing.
     pub(super) fn log_is_ours(&self) -> bool {
         self.opened.lock().beside.iter().all(|(path, before)| match id(path) {
-            Name::File(now) => *before == now,
+            Name::File(now) => !differ(*before, now),
             Name::Free | Name::Unknown => true,
         })
     }
@@ -127,7 +127,7 @@ impl Files {
     /// Deletes the names of the log and its index, where they are still ours.
     pub(super) fn remove_log(&self) {
         for (path, before) in &self.opened.lock().beside {
-            if matches!(id(path), Name::File(now) if *before == now)
+            if matches!(id(path), Name::File(Some(now)) if *before == Some(now))
                 && let Err(error) = std::fs::remove_file(path)
             {
                 tracing::error!(store = super::fault::NAME, path = %path.display(), %error, "an old log stays");
@@ -199,6 +199,11 @@ pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
     let mut path = path.canonicalize().unwrap_or_else(|_| path.to_owned()).into_os_string();
     path.push(suffix);
     path.into()
+}
+
+/// Whether both are known, and are two files.
+fn differ(before: Option<FileId>, now: Option<FileId>) -> bool {
+    before.zip(now).is_some_and(|(before, now)| before != now)
 }
 
 /// What a name means.

@@ -280,8 +280,9 @@ impl SqliteOptions {
             return Err(backend(&format!("{action}: {problem}"), problem));
         }
         let cache = format!("PRAGMA cache_size = -{WRITE_CACHE_KIB}");
-        // A log that a reader made long is cut when it begins anew.
-        let log_limit = format!("PRAGMA journal_size_limit = {}", checkpoint::BOUND);
+        // A log that a reader made long is cut when it begins anew. There is some more in it than the pages.
+        let log_limit = checkpoint::BOUND / 16 * 17;
+        let log_limit = format!("PRAGMA journal_size_limit = {log_limit}");
         let pragmas = [self.pragma(), &cache, &log_limit, "PRAGMA wal_autocheckpoint = 0"];
         prepared(writer, &pragmas).map_err(failed)
     }

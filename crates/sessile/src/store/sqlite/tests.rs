@@ -120,6 +120,7 @@ async fn statements_use_the_indexes() {
 }
 
 /// [R20] The bound holds however slow the thread of the checkpoints is: here it does nothing at all.
+#[allow(clippy::await_holding_lock, reason = "the test is about a connection that is in use")]
 #[tokio::test]
 async fn a_thread_that_hangs_lets_no_log_grow() {
     let directory = tempfile::tempdir().unwrap();
@@ -142,6 +143,7 @@ async fn a_thread_that_hangs_lets_no_log_grow() {
 
 /// A page that shows a user's sessions waits for no count of the whole table; and a count that waits for another one
 /// gives up.
+#[allow(clippy::await_holding_lock, reason = "the test is about a connection that is in use")]
 #[tokio::test]
 async fn a_users_sessions_are_listed_beside_a_count() {
     let directory = tempfile::tempdir().unwrap();

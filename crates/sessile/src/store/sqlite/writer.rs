@@ -52,10 +52,13 @@ struct Batch {
     _room: OwnedSemaphorePermit,
 }
 
+/// Takes the connection, or why there is none.
+type Run = Box<dyn FnOnce(Result<&Connection, StoreError>) -> Told + Send>;
+
 /// Anything else, in transactions of its own.
 struct Task {
     /// Answers its caller, and returns what tells it to go on.
-    run: Box<dyn FnOnce(Result<&Connection, StoreError>) -> Told + Send>,
+    run: Run,
     deadline: Instant,
     /// Nobody waits for it: the writes that wait when its turn comes go first, and so does what it leaves in the
     /// log, before its caller goes on.
