@@ -2,10 +2,11 @@
 
 use std::process::Command;
 
-use sessile::record::UserId;
+use sessile::record::{SystemClock, UserId};
 use sessile::store::sqlite::Synchronous;
 use sessile::store::{
-    Expiry, NewData, Outcome, PurgeLimits, SessionStore, SqliteStore, StoreError, Touch, Update, Write,
+    Expiry, NewData, Outcome, PurgeLimits, SessionStore, SqliteStore, StoreError, Touch, Update, Verdict,
+    Write,
 };
 
 use crate::support::{Database, NOW, id, record, time};
@@ -114,6 +115,12 @@ async fn a_reader_that_holds_the_log_stops_writes_at_the_limit() {
     let purge = store.purge(time(NOW), PurgeLimits::default()).await;
     assert!(matches!(purge, Err(StoreError::Full { .. })), "{purge:?}");
     assert!(store.load(id(1)).await.unwrap().is_some());
+    let findings = store.examine(&SystemClock).await.unwrap();
+    let log = findings.iter().find(|finding| finding.subject == "log").unwrap();
+    assert!(
+        log.verdict == Verdict::Note && log.meaning.contains("A reader stays in one transaction"),
+        "{log:?}"
+    );
     let ada = UserId::new("ada").unwrap();
     assert_eq!(store.delete_user(&ada, Some(id(1))).await.unwrap().len(), number as usize - 2);
 

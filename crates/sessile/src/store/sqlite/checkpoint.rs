@@ -11,7 +11,7 @@
 //!   writer pauses for some milliseconds until the thread has synced.
 //! * The log begins anew only with a commit that finds all of it moved: when it is long and few pages are left, the
 //!   writer moves those itself.
-//! * The bound. At [`BOUND`] the writer writes nothing more before the log is moved: it waits for a checkpoint of the
+//! * The bound. While the thread is behind, the writer waits some milliseconds for it after each commit. At [`BOUND`] the writer writes nothing more before the log is moved: it waits for a checkpoint of the
 //!   thread that is under way, moves the rest, and waits for readers of the log to end. However slow the thread is,
 //!   the log is not longer than the bound and one transaction.
 //!
@@ -58,8 +58,12 @@ const SOON: c_int = 64;
 /// How long the writer pauses for that.
 const MOMENT: Duration = Duration::from_millis(3);
 
+/// Pages to be moved from which on the thread is too slow, and the writer leaves it some time after each commit: many
+/// short waits instead of a long one at the bound.
+const BEHIND: c_int = 4_096;
+
 /// How long the writer waits at the bound for readers, or for another program's checkpoint; and after each commit
-/// for the thread, while it catches up.
+/// for the thread, while it is behind.
 const PATIENCE: Duration = Duration::from_millis(20);
 
 const PASSIVE: &str = "PRAGMA wal_checkpoint(PASSIVE)";
@@ -226,6 +230,9 @@ impl Checkpoints {
             // A reader of an older state is in the way: again soon.
             let is_in_vain = self.wait_for_thread(MOMENT) == Some(false);
             self.paused.set(if is_in_vain { pages - UNSYNCED + SOON } else { pages });
+        } else if self.left() >= BEHIND {
+            self.begun.set(pages);
+            self.wait_for_thread(PATIENCE);
         } else if self.left() >= worthwhile && since(&self.begun) >= worthwhile {
             self.begun.set(pages);
             self.ask(Box::new(|_| ()));

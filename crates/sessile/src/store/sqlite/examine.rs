@@ -17,7 +17,7 @@ use crate::store::{Finding, Outcome, Verdict, Write, finding, trial};
 const SEARCH: Duration = Duration::from_secs(10);
 
 /// A write-ahead log of this size is held by a reader.
-const LONG_LOG: u64 = 2 * checkpoint::BOUND;
+const LONG_LOG: u64 = checkpoint::BOUND / 4 * 5;
 
 /// Everything that reading tells. After a finding of the file that is wrong there is nothing more to see.
 pub(super) fn look(connection: &Connection, sql: &Sql, place: &Place) -> Vec<Finding> {
