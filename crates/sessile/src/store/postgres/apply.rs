@@ -93,9 +93,15 @@ impl Writer {
         Ok(())
     }
 
-    /// A connection on which the fewest batches are; among equals the first, which is the warmest.
+    /// The connections for batches.
+    pub(super) fn links(&self) -> impl Iterator<Item = &Link> {
+        self.grouped.iter().map(|grouped| &grouped.link)
+    }
+
+    /// A connection that stands, and on which the fewest batches are; among equals the first, which is the warmest.
     fn grouped(&self) -> Busy<'_> {
-        let busy = |grouped: &&Grouped| grouped.busy.load(Ordering::Relaxed);
+        let busy =
+            |grouped: &&Grouped| (grouped.link.standing().is_none(), grouped.busy.load(Ordering::Relaxed));
         let grouped = self.grouped.iter().min_by_key(busy).unwrap_or(&self.grouped[0]);
         grouped.busy.fetch_add(1, Ordering::Relaxed);
         Busy(grouped)
