@@ -39,8 +39,6 @@ pub(super) struct Dialler {
     pub(super) tls: Option<MakeRustlsConnect>,
     pub(super) place: Arc<Place>,
     pub(super) sql: Arc<Sql>,
-    /// For [`Duty::Patience`].
-    pub(super) patient: Arc<Sql>,
 }
 
 /// What a link is for.
@@ -50,9 +48,16 @@ pub(super) enum Duty {
     Loads,
     /// Grouped writes; waits for a locked row no longer than this.
     Writes(Duration),
-    /// Writes that wait for a locked row; connected when first needed.
-    Patience(Duration),
-    /// Statements on many rows.
+    /// Writes whose rows are locked by others, tried again; waits for a lock no longer than this. Connected when
+    /// first needed.
+    Retries(Duration),
+    /// The first attempt at deleting a user's rows, which waits for no row; for the table no longer than this.
+    Endings(Duration),
+    /// The next attempts; waits for a lock no longer than this. Connected when first needed.
+    StuckEndings(Duration),
+    /// Listings. Connected when first needed.
+    Lists,
+    /// Statements on the whole table, and purges.
     Surveys,
     /// Listening.
     Feed,
@@ -90,7 +95,7 @@ pub(super) struct Link {
 impl Link {
     /// Starts the task, which ends with the link.
     pub(super) fn start(dialler: &Arc<Dialler>, duty: Duty) -> Link {
-        let asleep = matches!(duty, Duty::Patience(_));
+        let asleep = matches!(duty, Duty::Retries(_) | Duty::StuckEndings(_) | Duty::Lists);
         let (tell, state) = watch::channel(if asleep { State::Asleep } else { State::Dialling });
         let wake = Arc::new(Notify::new());
         tokio::spawn(keep(Arc::clone(dialler), duty, tell, Arc::clone(&wake)));
@@ -190,6 +195,32 @@ impl Session {
         self.in_time(all).await
     }
 
+    /// Begins a transaction with these statements, in one round trip. Only for a connection that one task uses.
+    pub(super) async fn open(
+        &self,
+        statements: &[(Kept, Vec<Parameter<'_>>)],
+    ) -> Result<(Transaction<'_>, Vec<Vec<Row>>), Fault> {
+        let prepared = self.in_time(self.all_prepared(statements)).await?;
+        let transaction = Transaction { session: self, is_open: true };
+        let begun = async {
+            let begin = std::iter::once(self.bare("BEGIN"));
+            let requests = begin.chain(self.requests(&prepared, statements)).collect();
+            // The first fault is the cause of the others.
+            let mut rows = self.together(requests).await.into_iter().collect::<Result<Vec<_>, _>>()?;
+            rows.remove(0);
+            Ok(rows)
+        };
+        match self.in_time(begun).await {
+            Ok(rows) => Ok((transaction, rows)),
+            Err(fault) => {
+                if !fault.is_outage() {
+                    transaction.roll_back().await?;
+                }
+                Err(fault)
+            }
+        }
+    }
+
     /// Runs the same for each of these, each in a transaction of its own, all in one round trip.
     pub(super) async fn each(&self, statements: &[(Kept, Vec<Parameter<'_>>)]) -> Vec<Answer> {
         let all = async {
@@ -283,6 +314,51 @@ impl Session {
     }
 }
 
+/// A transaction that holds locks while its caller decides. Dropped in the middle, it gives its connection up.
+pub(super) struct Transaction<'a> {
+    session: &'a Session,
+    is_open: bool,
+}
+
+impl Transaction<'_> {
+    /// Runs the last statements and commits, in one round trip. An error means that nothing was done, or that the
+    /// connection broke.
+    pub(super) async fn commit(
+        mut self,
+        statements: &[(Kept, Vec<Parameter<'_>>)],
+    ) -> Result<Vec<Vec<Row>>, Fault> {
+        let session = self.session;
+        let all = async {
+            let prepared = session.all_prepared(statements).await?;
+            // COMMIT ends the transaction also where a statement has failed.
+            let commit = std::iter::once(session.bare("COMMIT"));
+            let requests = session.requests(&prepared, statements).chain(commit).collect();
+            Ok::<_, Fault>(session.together(requests).await)
+        };
+        let answers = session.in_time(all).await?;
+        self.is_open = answers.last().is_none_or(Result::is_err);
+        let mut rows = answers.into_iter().collect::<Result<Vec<_>, _>>()?;
+        rows.pop();
+        Ok(rows)
+    }
+
+    /// Undoes it.
+    pub(super) async fn roll_back(mut self) -> Result<(), Fault> {
+        let session = self.session;
+        let undone = session.in_time(async { Ok(session.together(vec![session.bare("ROLLBACK")]).await) });
+        self.is_open = undone.await?.iter().any(Result::is_err);
+        Ok(())
+    }
+}
+
+impl Drop for Transaction<'_> {
+    fn drop(&mut self) {
+        if self.is_open {
+            self.session.broken.notify_one();
+        }
+    }
+}
+
 /// Connects, and connects again, until the link is gone.
 async fn keep(dialler: Arc<Dialler>, duty: Duty, tell: watch::Sender<State>, wake: Arc<Notify>) {
     if matches!(*tell.borrow(), State::Asleep) {
@@ -345,7 +421,7 @@ impl Dialler {
     /// One attempt, ready for statements.
     async fn dial(&self, duty: Duty) -> Result<(Session, Wire), Fault> {
         let (client, wire) = self.connect(duty, Arc::new(|_| {})).await?;
-        Ok((self.session(client, duty), wire))
+        Ok((self.session(client), wire))
     }
 
     /// One attempt, with everything the connection is set to.
@@ -378,15 +454,14 @@ impl Dialler {
         }
     }
 
-    fn session(&self, client: Client, duty: Duty) -> Session {
-        let sql = if matches!(duty, Duty::Patience(_)) { &self.patient } else { &self.sql };
+    fn session(&self, client: Client) -> Session {
         Session {
             client,
             kept: [const { RwLock::const_new(None) }; Kept::COUNT],
             turn: Mutex::new(()),
             broken: Notify::new(),
             place: Arc::clone(&self.place),
-            sql: Arc::clone(sql),
+            sql: Arc::clone(&self.sql),
         }
     }
 }
@@ -442,8 +517,9 @@ where
 fn settings(duty: Duty) -> Vec<(&'static str, String)> {
     let (looks_up, lock_timeout) = match duty {
         Duty::Loads => (true, None),
-        Duty::Writes(wait) | Duty::Patience(wait) => (true, Some(wait)),
-        Duty::Surveys | Duty::Feed => (false, None),
+        Duty::Writes(wait) | Duty::Retries(wait) => (true, Some(wait)),
+        Duty::Endings(wait) | Duty::StuckEndings(wait) => (false, Some(wait)),
+        Duty::Lists | Duty::Surveys | Duty::Feed => (false, None),
     };
     let looks_up = if looks_up { sql::KEY_LOOKUP_SETTINGS } else { &[] };
     let mut settings: Vec<_> =

@@ -50,8 +50,9 @@ impl PostgresOptions {
     }
 
     /// Connections for loads, 2 by default, at least one. Requests share them, so few are enough; each
-    /// keeps one process of the server busy. There are two more, for writes and for listings, and up
-    /// to four while writes wait for rows that others have locked.
+    /// keeps one process of the server busy. There are four more (two for writes, one for ending a user's
+    /// sessions, one for counts and purges), and up to three that are made when first needed: for listings,
+    /// and while rows are locked by other programs.
     pub fn connections(mut self, connections: usize) -> PostgresOptions {
         self.connections = connections.max(1);
         self
@@ -125,8 +126,7 @@ impl PostgresOptions {
             limit: TimeLimit::new(self.timeout),
             lock_wait: self.timeout * 4 / 5,
         };
-        let patient = Arc::new(sql.patient());
-        let dialler = Dialler { config: destination.config, tls, place: Arc::new(place), sql, patient };
+        let dialler = Dialler { config: destination.config, tls, place: Arc::new(place), sql };
         PostgresStore::start(Arc::new(dialler), address.connections.unwrap_or(self.connections)).await
     }
 
