@@ -183,8 +183,7 @@ impl Place {
             return self.no_right(refusal.message);
         }
         if *code == SqlState::LOCK_NOT_AVAILABLE {
-            let waited = self.lock_wait.as_millis();
-            return unavailable(format!("the row is locked by another transaction, waited {waited} ms"));
+            return self.locked();
         }
         if *code == SqlState::DISK_FULL {
             let reason = format!("no room on the disk of {}: free some", self.server);
@@ -231,6 +230,12 @@ impl Place {
             problem: format!("the search_path in {} names no schema that is there", self.server),
             remedy: "name one in the store URL: ?schema=public".to_owned(),
         }
+    }
+
+    /// The error for a write whose row another transaction had locked all the time.
+    pub(super) fn locked(&self) -> StoreError {
+        let waited = self.lock_wait.as_millis();
+        unavailable(format!("the row is locked by another transaction, waited {waited} ms"))
     }
 
     pub(super) fn no_table(&self) -> StoreError {

@@ -18,7 +18,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::fault::{Fault, Place};
 pub(super) use super::pipeline::Parameter;
-use super::pipeline::{Pipeline, Request};
+use super::pipeline::{Access, OpenTransaction, Pipeline, Request};
 use super::pooler::{self, Pooling};
 use super::settings;
 use super::sql::{self, Kept, Sql};
@@ -55,8 +55,6 @@ pub(super) struct Dialler {
     pub(super) pooled: bool,
     pub(super) place: Arc<Place>,
     pub(super) sql: Arc<Sql>,
-    /// For [`Duty::Patience`].
-    patient: Arc<Sql>,
     /// Whether all links have been connected once: from then on a refusal is an outage.
     opened: AtomicBool,
     /// Another link is connected again.
@@ -70,9 +68,16 @@ pub(super) enum Duty {
     Loads,
     /// Grouped writes; waits for a locked row no longer than this.
     Writes(Duration),
-    /// Writes that wait for a locked row; connected when first needed.
-    Patience(Duration),
-    /// Statements on many rows.
+    /// Writes whose rows are locked by others, tried again; waits for a lock no longer than this. Connected when
+    /// first needed.
+    Retries(Duration),
+    /// The first attempt at deleting a user's rows, which waits for no row; for the table no longer than this.
+    Endings(Duration),
+    /// The next attempts; waits for a lock no longer than this. Connected when first needed.
+    StuckEndings(Duration),
+    /// Listings. Connected when first needed.
+    Lists,
+    /// Statements on the whole table, and purges.
     Surveys,
     /// Listening.
     Feed,
@@ -84,7 +89,6 @@ pub(super) struct Session {
     /// What begins a transaction, where the connection is ours for no longer than that.
     local: Option<String>,
     kept: [RwLock<Option<Statement>>; Kept::COUNT],
-    broken: Notify,
     place: Arc<Place>,
     sql: Arc<Sql>,
 }
@@ -110,7 +114,7 @@ pub(super) struct Link {
 impl Link {
     /// Starts the task, which ends with the link.
     pub(super) fn start(dialler: &Arc<Dialler>, duty: Duty) -> Link {
-        let asleep = matches!(duty, Duty::Patience(_));
+        let asleep = matches!(duty, Duty::Retries(_) | Duty::StuckEndings(_) | Duty::Lists);
         let (tell, state) = watch::channel(if asleep { State::Asleep } else { State::Dialling });
         let wake = Arc::new(Notify::new());
         tokio::spawn(keep(Arc::clone(dialler), duty, tell, Arc::clone(&wake)));
@@ -190,9 +194,10 @@ impl Session {
             if self.local.is_some() {
                 return self.lone(self.unprepared(statement, parameters)).await;
             }
-            let prepared = self.prepared(statement).await?;
+            let access = self.pipeline.share().await?;
+            let prepared = self.prepared(&access, statement).await?;
             self.log(self.sql.kept(statement));
-            self.pipeline.run(Request::Prepared(&prepared, parameters)).await
+            access.run(Request::Prepared(&prepared, parameters)).await
         };
         self.in_time(answer).await
     }
@@ -205,23 +210,44 @@ impl Session {
         statements: &[(Kept, Vec<Parameter<'_>>)],
     ) -> Result<Vec<Vec<Row>>, Fault> {
         let all = async {
-            let prepared = self.all_prepared(statements).await?;
+            let access = self.pipeline.share().await?;
+            let prepared = self.all_prepared(&access, statements).await?;
             self.log(BEGIN);
             let requests = self.requests(&prepared, statements);
             self.log(COMMIT);
-            self.pipeline.transaction(self.local.as_deref().unwrap_or(BEGIN), requests).await
+            access.transaction(self.begin(), requests).await
         };
         self.in_time(all).await
+    }
+
+    /// Begins a transaction with these statements, in one round trip. Requests of others wait for its end.
+    pub(super) async fn open(
+        &self,
+        statements: &[(Kept, Vec<Parameter<'_>>)],
+    ) -> Result<(Transaction<'_>, Vec<Vec<Row>>), Fault> {
+        let opened = async {
+            let access = self.pipeline.own().await?;
+            let prepared = self.all_prepared(&access, statements).await?;
+            self.log(BEGIN);
+            access.open(self.begin(), self.requests(&prepared, statements)).await
+        };
+        let (open, rows) = self.in_time(opened).await?;
+        Ok((Transaction { session: self, open }, rows))
+    }
+
+    fn begin(&self) -> &str {
+        self.local.as_deref().unwrap_or(BEGIN)
     }
 
     /// Runs the same for each of these, each in a transaction of its own, all in one round trip.
     pub(super) async fn each(&self, statements: &[(Kept, Vec<Parameter<'_>>)]) -> Vec<Answer> {
         let all = async {
-            let prepared = self.all_prepared(statements).await?;
+            let access = self.pipeline.share().await?;
+            let prepared = self.all_prepared(&access, statements).await?;
             let requests = self.requests(&prepared, statements);
             Ok(match &self.local {
-                None => self.pipeline.run_each(requests).await,
-                Some(begin) => self.pipeline.transaction_each(begin, requests).await,
+                None => access.run_each(requests).await,
+                Some(begin) => access.transaction_each(begin, requests).await,
             })
         };
         match self.in_time(all).await {
@@ -267,7 +293,8 @@ impl Session {
         Request::typed(statement, parameters)
     }
 
-    async fn prepared(&self, statement: Kept) -> Result<Statement, Fault> {
+    /// With an access: who holds it never waits for who prepares.
+    async fn prepared(&self, access: &Access<'_>, statement: Kept) -> Result<Statement, Fault> {
         let kept = &self.kept[statement as usize];
         if let Some(prepared) = &*kept.read().await {
             return Ok(prepared.clone());
@@ -276,18 +303,22 @@ impl Session {
         if let Some(prepared) = &*kept {
             return Ok(prepared.clone());
         }
-        let prepared = self.pipeline.prepare(self.sql.kept(statement)).await?;
+        let prepared = access.prepare(self.sql.kept(statement)).await?;
         Ok(kept.insert(prepared).clone())
     }
 
     /// None where the server would not keep them.
-    async fn all_prepared(&self, statements: &[(Kept, Vec<Parameter<'_>>)]) -> Result<Vec<Statement>, Fault> {
+    async fn all_prepared(
+        &self,
+        access: &Access<'_>,
+        statements: &[(Kept, Vec<Parameter<'_>>)],
+    ) -> Result<Vec<Statement>, Fault> {
         if self.local.is_some() {
             return Ok(Vec::new());
         }
         let mut prepared = Vec::with_capacity(statements.len());
         for (statement, _) in statements {
-            prepared.push(self.prepared(*statement).await?);
+            prepared.push(self.prepared(access, *statement).await?);
         }
         Ok(prepared)
     }
@@ -303,7 +334,7 @@ impl Session {
     /// one made.
     async fn in_time<T>(&self, answer: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
         self.place.limit.keep(answer).await.unwrap_or_else(|| {
-            self.broken.notify_one();
+            self.pipeline.give_up();
             Err(Fault::Slow)
         })
     }
@@ -311,6 +342,40 @@ impl Session {
     /// The SQL log: target `sessile::sql`, one event per statement, without values.
     fn log(&self, statement: &str) {
         tracing::trace!(target: "sessile::sql", statement, database = &*self.place.server);
+    }
+}
+
+/// A transaction that holds locks while its caller decides. Dropped in the middle, it gives its connection up.
+pub(super) struct Transaction<'a> {
+    session: &'a Session,
+    open: OpenTransaction<'a>,
+}
+
+impl Transaction<'_> {
+    /// Runs the last statements and commits, in one round trip. An error means that nothing was done, or that the
+    /// connection broke.
+    pub(super) async fn commit(
+        self,
+        statements: &[(Kept, Vec<Parameter<'_>>)],
+    ) -> Result<Vec<Vec<Row>>, Fault> {
+        let Transaction { session, open } = self;
+        let all = async {
+            let prepared = match session.all_prepared(open.access(), statements).await {
+                Ok(prepared) => prepared,
+                Err(fault) => {
+                    open.roll_back().await?;
+                    return Err(fault);
+                }
+            };
+            session.log(COMMIT);
+            open.commit(session.requests(&prepared, statements)).await
+        };
+        session.in_time(all).await
+    }
+
+    /// Undoes it.
+    pub(super) async fn roll_back(self) -> Result<(), Fault> {
+        self.session.in_time(self.open.roll_back()).await
     }
 }
 
@@ -343,7 +408,7 @@ async fn keep(dialler: Arc<Dialler>, duty: Duty, tell: watch::Sender<State>, wak
                         let why = end.err().map(Fault::from);
                         tracing::warn!(server = %dialler.place.server, ?duty, ?why, "a connection broke");
                     }
-                    () = session.broken.notified() => {
+                    () = session.pipeline.given_up() => {
                         tracing::warn!(server = %dialler.place.server, ?duty, "a connection gave no answer");
                     }
                     () = tell.closed() => {
@@ -451,7 +516,6 @@ impl Dialler {
             feed_target,
             pooled,
             place: Arc::new(place),
-            patient: Arc::new(sql.patient()),
             sql,
             opened: AtomicBool::new(false),
             reached: Notify::new(),
@@ -500,7 +564,7 @@ impl Dialler {
     /// One attempt, ready for statements.
     async fn dial(&self, duty: Duty) -> Result<(Session, Wire), Fault> {
         let (pipeline, local, wire) = self.connect(duty, Arc::new(|_| {})).await?;
-        Ok((self.session(pipeline, local, duty), wire))
+        Ok((self.session(pipeline, local), wire))
     }
 
     /// One attempt, with everything the connection is set to.
@@ -555,15 +619,13 @@ impl Dialler {
         }
     }
 
-    fn session(&self, pipeline: Pipeline, local: Option<String>, duty: Duty) -> Session {
-        let sql = if matches!(duty, Duty::Patience(_)) { &self.patient } else { &self.sql };
+    fn session(&self, pipeline: Pipeline, local: Option<String>) -> Session {
         Session {
             pipeline,
             local,
             kept: [const { RwLock::const_new(None) }; Kept::COUNT],
-            broken: Notify::new(),
             place: Arc::clone(&self.place),
-            sql: Arc::clone(sql),
+            sql: Arc::clone(&self.sql),
         }
     }
 }

@@ -65,8 +65,9 @@ impl PostgresOptions {
     }
 
     /// Connections for loads, 2 by default, at least one. Requests share them, so few are enough; each
-    /// keeps one process of the server busy. There are two more, for writes and for listings, and up
-    /// to four while writes wait for rows that others have locked.
+    /// keeps one process of the server busy. There are four more (two for writes, one for ending a user's
+    /// sessions, one for counts and purges), and up to three that are made when first needed: for listings,
+    /// and while rows are locked by other programs.
     pub fn connections(mut self, connections: usize) -> PostgresOptions {
         self.connections = connections.max(1);
         self

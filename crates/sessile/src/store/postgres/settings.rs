@@ -116,8 +116,9 @@ pub(super) async fn schema_of(pipeline: &Pipeline, table: &str) -> Result<Option
 pub(super) fn settings(duty: Duty) -> Vec<(&'static str, String)> {
     let (looks_up, lock_timeout) = match duty {
         Duty::Loads => (true, None),
-        Duty::Writes(wait) | Duty::Patience(wait) => (true, Some(wait)),
-        Duty::Surveys | Duty::Feed => (false, None),
+        Duty::Writes(wait) | Duty::Retries(wait) => (true, Some(wait)),
+        Duty::Endings(wait) | Duty::StuckEndings(wait) => (false, Some(wait)),
+        Duty::Lists | Duty::Surveys | Duty::Feed => (false, None),
     };
     let looks_up = if looks_up { KEY_LOOKUPS } else { &[] };
     let fixed = ALWAYS.iter().chain(looks_up).map(|(name, value)| (*name, (*value).to_owned()));
@@ -151,7 +152,7 @@ pub(super) async fn local(pipeline: &Pipeline, duty: Duty) -> Result<String, Fau
     let known = pipeline.transaction(SAFE, vec![Request::Typed(KNOWN, parameters)]).await?;
     let known: Vec<&str> = known.iter().flatten().filter_map(|row| row.try_get(0).ok()).collect();
     let mut begin = "BEGIN ISOLATION LEVEL READ COMMITTED, NOT DEFERRABLE".to_owned();
-    if duty != Duty::Loads {
+    if !matches!(duty, Duty::Loads | Duty::Lists) {
         begin += ", READ WRITE";
     }
     for (name, value) in settings {

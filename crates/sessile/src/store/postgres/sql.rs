@@ -36,20 +36,23 @@ const ROTATE: &str = "UPDATE @table AS t SET id = u.new_id, user_id = u.user_id,
     AS u (id, expected, now, new_id, user_id, data, created_at, expires_at, updated_at) \
     WHERE t.id = u.id AND t.data IS NOT DISTINCT FROM u.expected AND t.expires_at > u.now RETURNING u.id";
 
-/// The condition of the writes above where no lock is waited for, or hardly.
-const LIVE: &str = "t.expires_at > u.now";
+/// Locks the rows that no other transaction has locked.
+const LOCK_FREE: &str = "SELECT id FROM @table WHERE id = ANY ($1::text[]) FOR UPDATE SKIP LOCKED";
 
-/// The same where the transaction began with a wait for [`LOCK`]: a session that expired meanwhile is
-/// dead.
-const LIVE_AFTER_WAIT: &str = "t.expires_at > u.now + (clock_timestamp() - transaction_timestamp())";
-
-/// A statement of its own: an UPDATE that waited for a lock judges a row which nobody has changed by the
-/// time before.
-const LOCK: &str = "SELECT id FROM @table WHERE id = ANY ($1::text[]) FOR UPDATE";
+/// Which of these rows there are, locked or not.
+const SEEN: &str = "SELECT id FROM @table WHERE id = ANY ($1::text[])";
 
 const DELETE: &str = "DELETE FROM @table WHERE id = ANY ($1::text[]) RETURNING id";
 
-/// Plainly on the table: a row that is rotated meanwhile is waited for and followed to its new id,
+/// Deletes the user's rows that no other transaction has locked. A row that is rotated while this runs may be
+/// missed: [`LEFT_OF_USER`] shows it under its new id.
+const DELETE_FREE_OF_USER: &str = "DELETE FROM @table WHERE id = ANY (ARRAY(SELECT id FROM @table \
+    WHERE user_id = $1 AND id IS DISTINCT FROM $2 FOR UPDATE SKIP LOCKED)) \
+    AND user_id = $1 AND id IS DISTINCT FROM $2 RETURNING id";
+
+const LEFT_OF_USER: &str = "SELECT id FROM @table WHERE user_id = $1 AND id IS DISTINCT FROM $2";
+
+/// Plainly on the table: a row that is rotated while this runs is waited for and followed to its new id,
 /// which a subselect on the ids would miss.
 const DELETE_USER: &str = "DELETE FROM @table WHERE user_id = $1 AND id IS DISTINCT FROM $2 RETURNING id";
 
@@ -202,23 +205,25 @@ pub(super) enum Kept {
     Touch,
     Rotate,
     Delete,
-    Lock,
+    LockFree,
+    Seen,
 }
 
 impl Kept {
-    pub(super) const COUNT: usize = Kept::Lock as usize + 1;
+    pub(super) const COUNT: usize = Kept::Seen as usize + 1;
     #[cfg(test)]
     pub(super) const ALL: [Kept; Kept::COUNT] = {
-        use Kept::{Delete, Insert, Load, Lock, Rotate, Touch, Update};
-        [Load, Insert, Update, Touch, Rotate, Delete, Lock]
+        use Kept::{Delete, Insert, Load, LockFree, Rotate, Seen, Touch, Update};
+        [Load, Insert, Update, Touch, Rotate, Delete, LockFree, Seen]
     };
 }
 
 /// The statements for one table.
-#[derive(Clone)]
 pub(super) struct Sql {
     table: String,
     kept: [String; Kept::COUNT],
+    pub(super) delete_free_of_user: String,
+    pub(super) left_of_user: String,
     pub(super) delete_user: String,
     pub(super) purge: String,
     pub(super) stats: String,
@@ -244,7 +249,18 @@ impl Sql {
             format!("{head}{}{}", quoted(&index_name(name, column)), on(tail))
         };
         Sql {
-            kept: [on(LOAD), on(INSERT), on(UPDATE), on(TOUCH), on(ROTATE), on(DELETE), on(LOCK)],
+            kept: [
+                on(LOAD),
+                on(INSERT),
+                on(UPDATE),
+                on(TOUCH),
+                on(ROTATE),
+                on(DELETE),
+                on(LOCK_FREE),
+                on(SEEN),
+            ],
+            delete_free_of_user: on(DELETE_FREE_OF_USER),
+            left_of_user: on(LEFT_OF_USER),
             delete_user: on(DELETE_USER),
             purge: on(PURGE),
             stats: on(STATS),
@@ -257,12 +273,6 @@ impl Sql {
 
     pub(super) fn kept(&self, statement: Kept) -> &str {
         &self.kept[statement as usize]
-    }
-
-    /// The same for connections on which a write may wait long for a lock.
-    pub(super) fn patient(&self) -> Sql {
-        let patient = |statement: &String| statement.replace(LIVE, LIVE_AFTER_WAIT);
-        Sql { kept: self.kept.each_ref().map(patient), ..self.clone() }
     }
 
     /// The table as SQL reads it.
