@@ -42,7 +42,9 @@ async fn set_on_the_pool(pool: &PgBouncer, connections: u32) -> Vec<String> {
     }
     let mut set = Vec::new();
     for client in clients {
-        let asked = "SELECT name || ' = ' || setting FROM pg_settings WHERE source = 'session' ORDER BY name";
+        // The pooler itself sets the name for each program.
+        let asked = "SELECT name || ' = ' || setting FROM pg_settings \
+             WHERE source = 'session' AND name <> 'application_name' ORDER BY name";
         // The simple protocol: no statement of ours stays there either.
         let rows = client.simple_query(asked).await.unwrap();
         let rows = rows.iter().filter_map(|row| match row {

@@ -115,10 +115,10 @@ const HOSTILE: [(&str, &str); 18] = [
     ("default_transaction_read_only", "on"),
     ("default_transaction_isolation", "serializable"),
     ("default_transaction_deferrable", "on"),
-    ("statement_timeout", "150ms"),
+    ("statement_timeout", "1s"),
     ("lock_timeout", "1ms"),
     ("idle_in_transaction_session_timeout", "1ms"),
-    ("idle_session_timeout", "100ms"),
+    ("idle_session_timeout", "2s"),
     ("row_security", "off"),
     ("exit_on_error", "on"),
     ("standard_conforming_strings", "off"),
@@ -181,8 +181,8 @@ fn quoted(value: &str) -> String {
 async fn time_limits_of_the_role_end_nothing() {
     let role = Role::new().await;
     role.sql(
-        "ALTER ROLE @ SET statement_timeout = '150ms'; ALTER ROLE @ SET lock_timeout = '1ms'; \
-         ALTER ROLE @ SET idle_session_timeout = '100ms'",
+        "ALTER ROLE @ SET statement_timeout = '1s'; ALTER ROLE @ SET lock_timeout = '1ms'; \
+         ALTER ROLE @ SET idle_session_timeout = '2s'",
     )
     .await;
     for mode in ["", "&pooler=transaction"] {
@@ -195,14 +195,14 @@ async fn time_limits_of_the_role_end_nothing() {
             let store = store.clone();
             async move { store.load(id(1)).await }
         });
-        // Longer than any of the limits.
-        tokio::time::sleep(Duration::from_millis(500)).await;
+        // Longer than these limits.
+        tokio::time::sleep(Duration::from_millis(1_500)).await;
         assert!(!loading.is_finished(), "{mode}");
         other.batch_execute("COMMIT").await.unwrap();
         assert!(loading.await.unwrap().unwrap().is_some(), "{mode}");
         if mode.is_empty() {
             let before = role.processes().await;
-            tokio::time::sleep(Duration::from_millis(500)).await;
+            tokio::time::sleep(Duration::from_secs(3)).await;
             assert_eq!(role.processes().await, before, "a connection was ended for doing nothing");
         }
         store.apply(Write::Delete(id(1))).await.unwrap();
