@@ -129,7 +129,8 @@ fn needed_for(kinds: &[Kind]) -> String {
     if kinds.is_empty() {
         return String::new();
     }
-    "; for the servers postgres, initdb, psql; mariadbd, mariadb-install-db, mariadb; redis-server".to_owned()
+    "; for the servers postgres, initdb, psql, pgbouncer; mariadbd, mariadb-install-db, mariadb; redis-server"
+        .to_owned()
 }
 
 /// cargo says where the package is when it runs us; a binary started by hand knows where it was built.

@@ -16,6 +16,7 @@ mod cluster;
 mod folder;
 mod keeper;
 mod mariadb;
+mod pgbouncer;
 mod places;
 mod port;
 mod postgres;
@@ -27,6 +28,7 @@ use std::fmt;
 
 pub use cluster::RedisCluster;
 pub use mariadb::MariaDb;
+pub use pgbouncer::PgBouncer;
 pub use places::Places;
 pub use postgres::Postgres;
 pub use redis::Redis;

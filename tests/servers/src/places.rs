@@ -13,6 +13,8 @@ const POSTGRES_VERSIONS: &str = "/usr/lib/postgresql";
 const SYSTEM: [&str; 2] = ["/usr/sbin", "/usr/local/sbin"];
 
 const POSTGRES: [&str; 3] = ["postgres", "initdb", "psql"];
+/// The name of the program and of its package.
+const PGBOUNCER: &str = "pgbouncer";
 const MARIADB: [&str; 3] = ["mariadbd", "mariadb-install-db", "mariadb"];
 const REDIS: [&str; 1] = ["redis-server"];
 
@@ -38,9 +40,14 @@ impl Places {
         Self::from_path(&std::env::var_os("PATH").unwrap_or_default())
     }
 
-    /// The Debian packages that would bring PostgreSQL; none when it is there.
+    /// The Debian packages that would bring PostgreSQL and the pooler in front of it; none when they are there.
     pub fn missing_for_postgres(&self) -> &'static [&'static str] {
-        if self.postgres().is_ok() { &[] } else { &["postgresql"] }
+        match (self.postgres().is_ok(), self.pgbouncer().is_ok()) {
+            (true, true) => &[],
+            (true, false) => &[PGBOUNCER],
+            (false, true) => &["postgresql"],
+            (false, false) => &["postgresql", PGBOUNCER],
+        }
     }
 
     /// The Debian packages that would bring MariaDB; none when it is there. They hold the programs alone,
@@ -67,6 +74,10 @@ impl Places {
             return Err(missing(&MARIADB));
         };
         Ok([server, install, client])
+    }
+
+    pub(crate) fn pgbouncer(&self) -> Outcome<PathBuf> {
+        self.first(PGBOUNCER).ok_or_else(|| missing(&[PGBOUNCER]))
     }
 
     pub(crate) fn redis(&self) -> Outcome<PathBuf> {

@@ -30,9 +30,15 @@ pub(super) enum Duty {
     Loads,
     /// Writes that wait for no lock, as far as the server can do without.
     Writes,
-    /// Writes that wait for rows that others have locked.
-    Patience,
-    /// Statements on many rows.
+    /// Writes whose rows are locked by others, tried again.
+    Retries,
+    /// First attempts at deleting a user's rows.
+    Endings,
+    /// The attempts after those.
+    StuckEndings,
+    /// Listings.
+    Lists,
+    /// Statements on the whole table, and purges.
     Surveys,
 }
 
@@ -174,8 +180,11 @@ impl Duty {
         match self {
             Duty::Loads => "loads",
             Duty::Writes => "writes",
-            Duty::Patience => "writes that wait for locked rows",
-            Duty::Surveys => "listings, counts and purges",
+            Duty::Retries => "writes to locked rows",
+            Duty::Endings => "ending a user's sessions",
+            Duty::StuckEndings => "ending a user's sessions beside locked rows",
+            Duty::Lists => "listings",
+            Duty::Surveys => "counts and purges",
         }
     }
 }
@@ -243,11 +252,15 @@ impl Dialler {
             self.place.packet.store(packet, Ordering::Relaxed);
             let server = Version::parse(&version);
             conn.query_drop(self.lock_waits(duty, server)).await?;
-            Ok::<_, mysql_async::Error>((conn, server.skips_locked()))
+            Ok::<_, mysql_async::Error>((conn, server))
         };
         match self.place.limit.keep(attempt).await.map(|done| done.map_err(Fault::from)) {
-            Some(Ok((conn, skips))) => {
-                Ok(Session::new(conn, Arc::clone(&self.place), Arc::clone(&self.sql), skips, age))
+            Some(Ok((conn, server))) => {
+                let skips = server.skips_locked();
+                let mut session =
+                    Session::new(conn, Arc::clone(&self.place), Arc::clone(&self.sql), skips, age);
+                session.waits_for_locks = !server.is_mariadb;
+                Ok(session)
             }
             Some(Err(Fault::Refused(refusal))) => Err(Fault::Refused(refusal)),
             Some(Err(Fault::Cut(why) | Fault::Other(why) | Fault::Away(why))) => Err(Fault::Away(why)),
@@ -307,8 +320,9 @@ impl Dialler {
         let long = self.place.lock_wait.as_secs().max(1);
         let rows = match duty {
             // Elsewhere a second is the least that can be said.
-            Duty::Writes => u64::from(!server.is_mariadb),
-            Duty::Loads | Duty::Patience | Duty::Surveys => long,
+            Duty::Writes | Duty::Retries | Duty::Endings => u64::from(!server.is_mariadb),
+            Duty::StuckEndings => 1,
+            Duty::Loads | Duty::Lists | Duty::Surveys => long,
         };
         sql::lock_waits(rows, long)
     }
