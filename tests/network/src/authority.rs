@@ -67,6 +67,7 @@ impl Authority {
             true => IsCa::Ca(BasicConstraints::Unconstrained),
             false => IsCa::ExplicitNoCa,
         };
+        params.distinguished_name.push(DnType::CommonName, host);
         let key = KeyPair::generate().unwrap();
         let certificate = params.self_signed(&key).unwrap().pem();
         self.keep(&format!("self-signed-{host}-{is_authority}"), &certificate, &key.serialize_pem())

@@ -86,19 +86,19 @@ async fn live(url: &str, seen: &mut Conn, hostile: &str) {
 const HOSTILE: [(&str, &str, &str, &str); 15] = [
     ("completion_type", "'CHAIN'", "NO_CHAIN", "'NO_CHAIN'"),
     ("completion_type", "'RELEASE'", "NO_CHAIN", "'NO_CHAIN'"),
-    ("autocommit", "0", "1", "1"),
+    ("autocommit", "0", "ON", "1"),
     ("sql_select_limit", "1", "18446744073709551615", "18446744073709551615"),
     ("sql_select_limit", "0", "18446744073709551615", "18446744073709551615"),
     ("max_join_size", "1", "18446744073709551615", "18446744073709551615"),
-    ("sql_safe_updates", "1", "0", "0"),
-    ("sql_auto_is_null", "1", "0", "0"),
+    ("sql_safe_updates", "1", "OFF", "0"),
+    ("sql_auto_is_null", "1", "OFF", "0"),
     ("max_sort_length", "64", "1024", "1024"),
-    ("foreign_key_checks", "0", "1", "1"),
-    ("unique_checks", "0", "1", "1"),
+    ("foreign_key_checks", "0", "ON", "1"),
+    ("unique_checks", "0", "ON", "1"),
     ("time_zone", "'+05:00'", "+00:00", "'SYSTEM'"),
     ("sql_mode", "'ANSI_QUOTES,NO_BACKSLASH_ESCAPES'", "STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION", "''"),
-    ("max_statement_time", "0.0001", "0.000000", "0"),
-    ("tx_read_only", "1", "0", "0"),
+    ("max_statement_time", "0.5", "0.000000", "0"),
+    ("tx_read_only", "1", "OFF", "0"),
 ];
 
 /// [R17] Each of the variables alone.
@@ -121,7 +121,7 @@ async fn global_variables_do_not_change_a_statement() {
         set(&mut administrator, usual).await;
         // What others set by `max_join_size` is undone by `sql_big_selects`.
         let (variable, ours) =
-            if variable == "max_join_size" { ("sql_big_selects", "1") } else { (variable, ours) };
+            if variable == "max_join_size" { ("sql_big_selects", "ON") } else { (variable, ours) };
         let is = if variable == "sql_big_selects" { value(&mut client, variable).await } else { is };
         assert_eq!(is, ours, "{what}");
     }
@@ -137,7 +137,7 @@ async fn configured_variables_do_not_change_a_statement() {
         ("transaction-isolation", "SERIALIZABLE"),
         ("character-set-server", "latin1"),
         ("collation-server", "latin1_swedish_ci"),
-        ("skip-character-set-client-handshake", "1"),
+        ("character-set-client-handshake", "0"),
         ("default-time-zone", "+05:00"),
         ("innodb-lock-wait-timeout", "1"),
         ("lock-wait-timeout", "1"),
@@ -149,9 +149,9 @@ async fn configured_variables_do_not_change_a_statement() {
     let mut client = MySqlOptions::client(&server.url()).await.unwrap();
     for (variable, ours) in [
         ("completion_type", "NO_CHAIN"),
-        ("autocommit", "1"),
+        ("autocommit", "ON"),
         ("tx_isolation", "READ-COMMITTED"),
-        ("tx_read_only", "0"),
+        ("tx_read_only", "OFF"),
         ("character_set_client", "utf8mb4"),
         ("character_set_connection", "utf8mb4"),
         ("character_set_results", "utf8mb4"),
@@ -255,4 +255,38 @@ async fn a_changed_password_is_an_outage() {
     administrator.query_drop(format!("SET PASSWORD FOR '{name}'@'%' = PASSWORD('before')")).await.unwrap();
     until(async || store.load(id(1)).await.is_ok_and(|row| row.is_some())).await;
     administrator.query_drop(format!("DROP USER '{name}'@'%'")).await.unwrap();
+}
+
+/// [R19] No decision depends on the text of a message.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_language_of_messages_changes_nothing() {
+    let server = own(&[("lc-messages", "de_DE")]).await;
+    let mut seen = plain(&server.url()).await;
+    let said = seen.query_drop("SELECT * FROM absent").await.unwrap_err().to_string();
+    assert!(said.contains("existiert nicht"), "{said}");
+    live(&server.url(), &mut seen, "lc_messages = de_DE").await;
+    let store = MySqlStore::connect(&server.url()).await.unwrap();
+    assert_eq!(store.apply(insert(1)).await.unwrap(), Outcome::Applied);
+    assert_eq!(store.apply(insert(1)).await.unwrap(), Outcome::Unmatched);
+    seen.query_drop("ALTER TABLE sessions MODIFY data VARCHAR(10)").await.unwrap();
+    let large = update(1, "{}", "{\"secret\": \"hunter2\"}");
+    let StoreError::Schema { problem, remedy } = store.apply(large).await.unwrap_err() else { panic!() };
+    assert!(problem.contains("is too small") && remedy.contains("MODIFY data MEDIUMTEXT"), "{problem}");
+    assert!(!problem.contains("hunter2"), "{problem}");
+    seen.query_drop("ALTER TABLE sessions DROP COLUMN data").await.unwrap();
+    let error = store.load(id(1)).await.unwrap_err();
+    assert!(matches!(error, StoreError::Schema { .. }), "{error}");
+    seen.query_drop("DROP TABLE sessions").await.unwrap();
+    let error = store.load(id(1)).await.unwrap_err();
+    assert!(matches!(error, StoreError::Schema { .. }), "{error}");
+}
+
+/// A message that quotes nothing is shown whole.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_apostrophe_is_not_a_quotation_mark() {
+    let server = own(&[("max-prepared-stmt-count", "1")]).await;
+    let store = MySqlStore::connect(&server.url()).await.unwrap();
+    let error = store.load(id(1)).await.unwrap_err();
+    assert!(matches!(error, StoreError::Unavailable { .. }), "{error}");
+    assert!(error.to_string().contains("Can't create more than max_prepared_stmt_count"), "{error}");
 }

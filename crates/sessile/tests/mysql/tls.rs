@@ -86,7 +86,8 @@ async fn verify_ca_needs_no_name() {
     works(&connects(&url(&format!("?sslrootcert={root}"))).await.unwrap()).await;
     let error = connects(&url(&format!("?ssl-mode=verify_identity&ssl-ca={root}"))).await.unwrap_err();
     assert!(error.contains("not valid for name"), "{error}");
-    let other = Authority::new().root();
+    let stranger = Authority::new();
+    let other = stranger.root();
     let error = connects(&url(&format!("?ssl-mode=verify_ca&ssl-ca={other}"))).await.unwrap_err();
     assert!(error.contains("name its root with sslrootcert (ssl-ca)"), "{error}");
 }

@@ -54,8 +54,8 @@ async fn show(server: &Postgres, shown: &Certificate, root: &str) {
 #[tokio::test(flavor = "multi_thread")]
 async fn certificates_are_verified_as_libpq_does() {
     let server = own().await;
-    let authority = Authority::new();
-    let (root, other) = (authority.root(), Authority::new().root());
+    let (authority, stranger) = (Authority::new(), Authority::new());
+    let (root, other) = (authority.root(), stranger.root());
     let by_address = server.url();
     let by_name = by_address.replace("127.0.0.1", "localhost");
 

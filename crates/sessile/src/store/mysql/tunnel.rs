@@ -70,9 +70,12 @@ impl Tunnel {
         let mut connecting = pin!(Conn::new(opts));
         let forwarding = async {
             let mut local = listener.accept().await?;
-            let mut server = authenticated(&mut local, server, greeting, &self.connector, name).await?;
-            // A failure from here on ends the connection, on both sides.
-            tokio::spawn(async move { copy_bidirectional(&mut local, &mut server).await });
+            greeting.write(&mut local, 0).await?;
+            if !greeting.is_error() {
+                let mut server = authenticated(&mut local, server, &self.connector, name).await?;
+                // A failure from here on ends the connection, on both sides.
+                tokio::spawn(async move { copy_bidirectional(&mut local, &mut server).await });
+            }
             Ok::<(), io::Error>(())
         };
         tokio::select! {
@@ -88,11 +91,9 @@ impl Tunnel {
 async fn authenticated(
     local: &mut Local,
     mut server: TcpStream,
-    greeting: Packet,
     connector: &TlsConnector,
     name: ServerName<'static>,
 ) -> io::Result<TlsStream<TcpStream>> {
-    greeting.write(local, 0).await?;
     let mut answer = Packet::read(local).await?;
     answer.ask_for_tls()?;
     answer.head().write(&mut server, 1).await?;

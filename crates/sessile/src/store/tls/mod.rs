@@ -177,7 +177,8 @@ fn certificates(path: &Path, what: &str) -> Result<Vec<CertificateDer<'static>>,
 /// What a failed handshake means, if it is one that rustls does not explain by itself.
 pub(super) fn explained(error: &(dyn Error + 'static)) -> Option<&'static str> {
     match refusal(error)? {
-        CertificateError::UnknownIssuer => Some(
+        // Another root of the same name has issued it: an authority whose key was replaced.
+        CertificateError::UnknownIssuer | CertificateError::BadSignature => Some(
             "the server's certificate is issued by none of the trusted roots: name its root with sslrootcert \
              (ssl-ca)",
         ),
