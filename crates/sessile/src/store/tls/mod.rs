@@ -111,23 +111,21 @@ impl TlsOptions {
             .map_err(|error| error.to_string())?
             .dangerous()
             .with_custom_certificate_verifier(verifier);
-        let Some((certificates, key, path)) = self.identity()? else {
-            return Ok(Some(config.with_no_client_auth()));
+        let (certificate, key) = match (&self.certificate, &self.key) {
+            (None, None) => return Ok(Some(config.with_no_client_auth())),
+            (Some(certificate), Some(key)) => (certificate, key),
+            (Some(_), None) => return Err("sslcert (ssl-cert) needs sslkey (ssl-key) beside it".to_owned()),
+            (None, Some(_)) => return Err("sslkey (ssl-key) needs sslcert (ssl-cert) beside it".to_owned()),
         };
-        let config = config.with_client_auth_cert(certificates, key);
-        config.map(Some).map_err(|error| format!("the key {} cannot be used: {error}", path.display()))
+        let config =
+            config.with_client_auth_cert(certificates(certificate, "certificate")?, private_key(key)?);
+        config.map(Some).map_err(|error| format!("the key {} cannot be used: {error}", key.display()))
     }
 
     /// The certificates in the file, or those that the operating system trusts.
     fn roots(&self) -> Result<Vec<CertificateDer<'static>>, String> {
         match &self.roots {
-            Some(path) if !is_system(path) => {
-                let roots = certificates(path, "root certificate")?;
-                if roots.is_empty() {
-                    return Err(format!("no root certificate in {}", path.display()));
-                }
-                Ok(roots)
-            }
+            Some(path) if !is_system(path) => certificates(path, "root certificate"),
             _ => {
                 let roots = rustls_native_certs::load_native_certs().certs;
                 if roots.is_empty() {
@@ -139,26 +137,6 @@ impl TlsOptions {
             }
         }
     }
-
-    fn identity(
-        &self,
-    ) -> Result<Option<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>, &Path)>, String> {
-        let (certificate, key) = match (&self.certificate, &self.key) {
-            (None, None) => return Ok(None),
-            (Some(certificate), Some(key)) => (certificate, key),
-            (Some(_), None) => return Err("sslcert (ssl-cert) needs sslkey (ssl-key) beside it".to_owned()),
-            (None, Some(_)) => return Err("sslkey (ssl-key) needs sslcert (ssl-cert) beside it".to_owned()),
-        };
-        let chain = certificates(certificate, "certificate")?;
-        if chain.is_empty() {
-            return Err(format!("no certificate in {}", certificate.display()));
-        }
-        let read = PrivateKeyDer::from_pem_file(key).map_err(|error| {
-            let needs = "it has to be in PEM, without a passphrase";
-            format!("the key {} cannot be read: {error} ({needs})", key.display())
-        })?;
-        Ok(Some((chain, read, key)))
-    }
 }
 
 const MODES: &str = "the mode of TLS is none of disable, prefer, require, verify-ca and verify-full, nor one of \
@@ -168,10 +146,22 @@ fn is_system(roots: &Path) -> bool {
     roots == Path::new("system")
 }
 
+/// At least one.
 fn certificates(path: &Path, what: &str) -> Result<Vec<CertificateDer<'static>>, String> {
-    CertificateDer::pem_file_iter(path)
+    let certificates: Vec<_> = CertificateDer::pem_file_iter(path)
         .and_then(Iterator::collect)
-        .map_err(|error| format!("the {what} {} cannot be read: {error}", path.display()))
+        .map_err(|error| format!("the {what} {} cannot be read: {error}", path.display()))?;
+    if certificates.is_empty() {
+        return Err(format!("no {what} in {}", path.display()));
+    }
+    Ok(certificates)
+}
+
+fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, String> {
+    PrivateKeyDer::from_pem_file(path).map_err(|error| {
+        let needs = "it has to be in PEM, without a passphrase";
+        format!("the key {} cannot be read: {error} ({needs})", path.display())
+    })
 }
 
 /// What a failed handshake means, if it is one that rustls does not explain by itself.
