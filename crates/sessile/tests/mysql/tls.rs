@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use sessile::store::{MySqlStore, Outcome, SessionStore, Write};
-use sessile_test_network::{Authority, Certificate};
+use sessile_test_network::{Authority, Certificate, Proxy};
 use sessile_test_servers::MariaDb;
 
-use crate::support::{id, insert, record};
+use crate::support::{id, insert, record, until};
 
 async fn connects(url: &str) -> Result<MySqlStore, String> {
     let options = MySqlStore::options().timeout(Duration::from_secs(20));
@@ -153,4 +153,31 @@ async fn no_crypto_provider_is_installed() {
     works(&connects(&(server.url() + "?ssl-mode=required")).await.unwrap()).await;
     works(&connects(&format!("{}?ssl-ca={}", server.url(), authority.root())).await.unwrap()).await;
     rustls::crypto::ring::default_provider().install_default().expect("the first to install one");
+}
+
+/// [R01] Encrypted connections that break or stall are replaced, and leave no task behind.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broken_encrypted_connection_is_replaced() {
+    let authority = Authority::new();
+    let server = showing(&authority.certify("localhost"), &authority.root()).await;
+    let alive = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
+    let before = alive();
+    let proxy = Proxy::to(([127, 0, 0, 1], server.port()).into()).await;
+    let url = server.url().replace(&format!("127.0.0.1:{}", server.port()), &proxy.address.to_string());
+    let options = MySqlStore::options().timeout(Duration::from_secs(2));
+    let store = options.connect(&format!("{url}?ssl-ca={}", authority.root())).await.unwrap();
+    store.init().await.unwrap();
+    store.apply(insert(1)).await.unwrap();
+    for _ in 0..5 {
+        proxy.cut();
+        until(async || store.load(id(1)).await.is_ok_and(|row| row.is_some())).await;
+        until(async || store.apply(insert(1)).await.is_ok_and(|outcome| outcome == Outcome::Unmatched)).await;
+    }
+    proxy.stall();
+    until(async || store.load(id(1)).await.is_err_and(|error| error.is_transient())).await;
+    proxy.open();
+    until(async || store.load(id(1)).await.is_ok()).await;
+    drop(store);
+    drop(proxy);
+    until(async || alive() <= before).await;
 }

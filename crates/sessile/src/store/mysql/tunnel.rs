@@ -19,7 +19,7 @@ use mysql_async::{Conn, OptsBuilder};
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use socket2::{SockRef, TcpKeepalive};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, copy_bidirectional};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, copy, split};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -72,9 +72,8 @@ impl Tunnel {
             let mut local = listener.accept().await?;
             greeting.write(&mut local, 0).await?;
             if !greeting.is_error() {
-                let mut server = authenticated(&mut local, server, &self.connector, name).await?;
-                // A failure from here on ends the connection, on both sides.
-                tokio::spawn(async move { copy_bidirectional(&mut local, &mut server).await });
+                let server = authenticated(&mut local, server, &self.connector, name).await?;
+                tokio::spawn(forward(local, server));
             }
             Ok::<(), io::Error>(())
         };
@@ -110,6 +109,16 @@ async fn authenticated(
             answer.write(&mut server, answer.number.wrapping_add(1)).await?;
         }
     }
+}
+
+/// Copies in both directions until one side ends or fails, and closes the other: neither goes on without it.
+async fn forward(local: Local, server: TlsStream<TcpStream>) {
+    let (mut from_local, mut to_local) = split(local);
+    let (mut from_server, mut to_server) = split(server);
+    let _ = tokio::select! {
+        ended = copy(&mut from_local, &mut to_server) => ended,
+        ended = copy(&mut from_server, &mut to_local) => ended,
+    };
 }
 
 /// A message of the protocol.
