@@ -73,20 +73,25 @@
 mod address;
 mod call;
 mod cluster;
+mod connect;
 mod examine;
 mod fault;
 mod feed;
 mod keys;
 mod leavers;
 mod link;
+mod node;
 mod options;
 mod purge;
 mod row;
 mod script;
+mod sentinel;
+mod server;
 mod settings;
 mod survey;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod users;
 
 use std::fmt;
@@ -97,6 +102,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures_util::future::join_all;
 use redis::Value;
+use tokio::sync::OnceCell;
 
 use super::wave::waves;
 use super::{
@@ -112,7 +118,7 @@ use cluster::Made;
 use fault::{Fault, NAME, Place, strange};
 use keys::{BUCKETS, Keys};
 use leavers::{Leavers, leavers, sweep};
-use link::{Dialler, Link, Opener};
+use link::{Dialler, Link};
 use row::{Found, bytes};
 use script::{Scribe, Verdict, verdict};
 
@@ -128,9 +134,11 @@ pub struct RedisStore(Arc<Inner>);
 struct Inner {
     place: Arc<Place>,
     keys: Keys,
+    /// For requests.
     link: Link,
-    /// How its feed connects.
-    opener: Opener,
+    /// For what reads many rows: made when it is first needed.
+    walks: OnceCell<Link>,
+    dialler: Dialler,
     /// How users' keys begin, where a script can reach them: not in a Cluster.
     users: String,
     /// The bucket that the next purge begins with.
@@ -153,16 +161,16 @@ impl RedisStore {
     }
 
     async fn start(dialler: Dialler, place: Arc<Place>, keys: Keys) -> Result<RedisStore, StoreError> {
-        let link = Link::start(dialler).await;
-        let (link, opener) =
-            link.map_err(|fault| place.error(&format!("connect to {}", place.server), fault))?;
+        let link = Link::start(&dialler).await.map_err(|fault| place.opening_error(fault))?;
         let users = if link.is_cluster() { String::new() } else { keys.users() };
         let turn = AtomicUsize::new(getrandom::u32().map_or(0, |number| number as usize % BUCKETS));
         let (leavers, leaving) = leavers();
-        let inner = Arc::new(Inner { place, keys, link, opener, users, turn, leavers });
+        let walks = OnceCell::new();
+        let inner = Arc::new(Inner { place, keys, link, walks, dialler, users, turn, leavers });
         if inner.link.is_cluster() {
             tokio::spawn(sweep(Arc::downgrade(&inner), leaving));
         }
+        inner.check_server().await.map_err(|fault| inner.place.opening_error(fault))?;
         inner.warn_of_settings().await;
         Ok(RedisStore(inner))
     }
@@ -197,6 +205,14 @@ impl RedisStore {
 }
 
 impl Inner {
+    /// The connection of those who read many rows: no request waits for their answers.
+    async fn walks(&self) -> Result<&Link, Fault> {
+        let walks = self.walks.get_or_try_init(|| Link::start(&self.dialler));
+        // Also for those that wait until others have tried.
+        let in_time = self.place.limit.keep(walks).await.unwrap_or(Err(Fault::Slow));
+        in_time.map_err(Fault::unreachable)
+    }
+
     fn scribe<'a>(&'a self, attempt: &'a str) -> Scribe<'a> {
         Scribe { keys: &self.keys, users: &self.users, attempt }
     }
@@ -246,7 +262,7 @@ impl SessionStore for RedisStore {
     }
 
     async fn load_many(&self, ids: &[SessionId]) -> Vec<Loaded> {
-        let rows = self.0.rows(ids).await.into_iter();
+        let rows = self.0.rows(&self.0.link, ids).await.into_iter();
         rows.map(|found| match found.map_err(self.error("load"))? {
             Found::Row(row) => Ok(Some(row?)),
             Found::Nothing | Found::Moving(_) => Ok(None),

@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use super::Inner;
 use super::call::{self, Request, lent, made};
 use super::fault::Fault;
+use super::link::Link;
 use super::row::{self, Found};
 use super::script::{Verdict, verdict};
 use crate::record::{SessionId, UserId};
@@ -14,9 +15,9 @@ const CHUNK: usize = 256;
 
 impl Inner {
     /// The ids in the user's index, in their order. It may name too many.
-    pub(super) async fn ids_of(&self, user: &UserId) -> Result<Vec<SessionId>, Fault> {
+    pub(super) async fn ids_of(&self, link: &Link, user: &UserId) -> Result<Vec<SessionId>, Fault> {
         let request = call::plain(&["ZRANGE", &self.keys.user(user), "0", "-1"]);
-        let answer = self.link.read(&[request]).await.pop();
+        let answer = link.read(&[request]).await.pop();
         let mut ids = row::ids(answer.unwrap_or_else(|| Err(super::fault::strange()))?)?;
         ids.sort_unstable();
         Ok(ids)
@@ -64,7 +65,7 @@ impl Inner {
         let mut seen: HashSet<SessionId> = keep.into_iter().collect();
         let mut deleted = Vec::new();
         loop {
-            let ids = self.ids_of(user).await?.into_iter().filter(|id| seen.insert(*id));
+            let ids = self.ids_of(&self.link, user).await?.into_iter().filter(|id| seen.insert(*id));
             let ids: Vec<SessionId> = ids.collect();
             if ids.is_empty() {
                 return Ok(deleted);
