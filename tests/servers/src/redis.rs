@@ -55,7 +55,13 @@ impl Redis {
     /// Starts a sentinel with this password, which watches nothing.
     pub(crate) fn start_sentinel(password: &str) -> Outcome<Self> {
         let settings = [("sentinel", &*format!("sentinel-pass {password}"))];
-        Self::start_program("Sentinel", &Places::from_environment().redis()?, password, &settings, &["--sentinel"])
+        Self::start_program(
+            "Sentinel",
+            &Places::from_environment().redis()?,
+            password,
+            &settings,
+            &["--sentinel"],
+        )
     }
 
     fn start_program(
@@ -65,8 +71,12 @@ impl Redis {
         settings: &[(&str, &str)],
         options: &'static [&'static str],
     ) -> Outcome<Self> {
-        let program = program.display().to_string();
         let folder = Folder::create(User::to_run_as(&["redis"])?)?;
+        let program = match name {
+            // Part of a virtual environment, which the server's user may not be able to enter.
+            "Valkey" => folder.copy(program, "valkey-server")?,
+            _ => program.display().to_string(),
+        };
         let mut lines = format!("bind 127.0.0.1\ndir {}\nrequirepass {password}\n", folder.path().display());
         if options.is_empty() {
             let _ = writeln!(lines, "masterauth {password}\nunixsocket {}", folder.file(SOCKET));

@@ -97,7 +97,8 @@ impl RedisSentinel {
             let mut others = self.servers.iter().filter(|server| server.pid().is_some());
             let followed = others.all(|server| {
                 let info = server.command(&["INFO", "replication"]).unwrap_or_default();
-                let follows = info.contains(&format!("master_port:{primary}\r")) && info.contains("link_status:up");
+                let follows =
+                    info.contains(&format!("master_port:{primary}\r")) && info.contains("link_status:up");
                 if server.port() == primary { info.contains("role:master") } else { follows }
             });
             Ok(agree && followed)

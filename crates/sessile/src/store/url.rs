@@ -180,8 +180,8 @@ impl FromStr for StoreUrl {
     fn from_str(text: &str) -> Result<StoreUrl, StoreUrlError> {
         match text.split(':').next().unwrap_or_default() {
             "postgres" | "postgresql" => return postgres(text),
-            "redis" | "rediss" | "redis-cluster" | "rediss-cluster" | "redis-sentinel" | "rediss-sentinel"
-            | "redis+unix" | "unix" => return redis(text),
+            "redis" | "rediss" | "redis-cluster" | "rediss-cluster" | "redis-sentinel"
+            | "rediss-sentinel" | "redis+unix" | "unix" => return redis(text),
             "mysql" | "mariadb" => return mysql(text),
             _ => {}
         }

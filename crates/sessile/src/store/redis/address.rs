@@ -79,7 +79,11 @@ impl Address {
             prefix: None,
             tls: scheme.starts_with("rediss").then(TlsFiles::default),
         };
-        if is_socket { address.read_socket(hosts, path)? } else { address.read_hosts(hosts, path)? }
+        if is_socket {
+            address.read_socket(hosts, path)?
+        } else {
+            address.read_hosts(hosts, path)?
+        }
         let options: Vec<&str> = options.split('&').filter(|option| !option.is_empty()).collect();
         for option in &options {
             address.option(option, &options.join("&"))?;
@@ -168,7 +172,8 @@ impl Address {
             _ => return None,
         }
         let is_encrypted = self.tls.is_some();
-        let refused = || invalid(format!("{key} needs an encrypted connection: write rediss instead of redis"));
+        let refused =
+            || invalid(format!("{key} needs an encrypted connection: write rediss instead of redis"));
         Some(is_encrypted.then_some(()).ok_or_else(refused))
     }
 

@@ -180,7 +180,8 @@ impl Connector {
         match fault {
             Fault::Refused(refusal) if refusal.code() == "ERR" => Fault::Unfit {
                 problem: format!("{} has no database {}", self.place.server, self.database),
-                remedy: "name another database in the store URL, or raise `databases` in redis.conf".to_owned(),
+                remedy: "name another database in the store URL, or raise `databases` in redis.conf"
+                    .to_owned(),
             },
             fault => fault,
         }
@@ -200,9 +201,10 @@ impl Connector {
         let product = product.unwrap_or_else(|| "the server".to_owned());
         Fault::Unfit {
             problem: format!("{product} at {endpoint} does not speak RESP3: it refuses the command HELLO"),
-            remedy: "use Redis 6.2 or later, or Valkey, and connect to it directly: a proxy in between, or a \
+            remedy:
+                "use Redis 6.2 or later, or Valkey, and connect to it directly: a proxy in between, or a \
                      renamed HELLO, keeps RESP3 away, without which changes by others are not noticed"
-                .to_owned(),
+                    .to_owned(),
         }
     }
 }

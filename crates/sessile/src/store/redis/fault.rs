@@ -192,8 +192,8 @@ impl Place {
             },
             // Loading, failing over, without enough replicas, unable to persist, busy with a script; a password
             // that is about to be changed here, too.
-            "WRONGPASS" | "NOAUTH" | "DENIED" | "LOADING" | "MASTERDOWN" | "CLUSTERDOWN" | "TRYAGAIN" | "MOVED" | "ASK" | "READONLY"
-            | "NOREPLICAS" | "MISCONF" | "BUSY" | "UNBLOCKED" => {
+            "WRONGPASS" | "NOAUTH" | "DENIED" | "LOADING" | "MASTERDOWN" | "CLUSTERDOWN" | "TRYAGAIN"
+            | "MOVED" | "ASK" | "READONLY" | "NOREPLICAS" | "MISCONF" | "BUSY" | "UNBLOCKED" => {
                 StoreError::Unavailable { store: NAME, reason, source: Some(refusal.into()) }
             }
             "NOPERM" => StoreError::Schema {

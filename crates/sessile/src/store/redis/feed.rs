@@ -259,7 +259,8 @@ fn primaries(view: Value, asked: &Endpoint) -> Result<BTreeSet<Endpoint>, Fault>
         let host = host.filter(|host| !host.is_empty()).unwrap_or_else(|| asked.clone());
         Some(Endpoint::Tcp(host, u16::try_from(port).ok()?))
     };
-    let nodes: BTreeSet<Endpoint> = ranges.into_iter().map(primary).collect::<Option<_>>().ok_or_else(strange)?;
+    let nodes: BTreeSet<Endpoint> =
+        ranges.into_iter().map(primary).collect::<Option<_>>().ok_or_else(strange)?;
     if nodes.is_empty() {
         return Err(Fault::Away("no node of the Cluster has any slots".to_owned()));
     }

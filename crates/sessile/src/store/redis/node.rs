@@ -63,7 +63,9 @@ impl Connect for NodeConnection {
             };
             let opening = connector.open_with(&endpoint, config);
             let opened = tokio::time::timeout(connector.limit(), opening).await;
-            opened.map_err(|_| RedisError::from(std::io::Error::from(std::io::ErrorKind::TimedOut)))?.map(NodeConnection)
+            opened
+                .map_err(|_| RedisError::from(std::io::Error::from(std::io::ErrorKind::TimedOut)))?
+                .map(NodeConnection)
         })
     }
 }

@@ -82,8 +82,9 @@ impl Sentinels {
         if address == Value::Nil {
             return Err(Fault::Unfit {
                 problem: format!("the sentinel at {endpoint} knows no primary named {:?}", self.name),
-                remedy: "write the name of `sentinel monitor` in the store URL: redis-sentinel://HOST,HOST/NAME"
-                    .to_owned(),
+                remedy:
+                    "write the name of `sentinel monitor` in the store URL: redis-sentinel://HOST,HOST/NAME"
+                        .to_owned(),
             });
         }
         let (mut state_texts, mut address_texts) = (Vec::new(), Vec::new());

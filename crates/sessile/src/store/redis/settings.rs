@@ -12,8 +12,25 @@ use crate::record::{SessionId, UserId};
 
 /// Everything that the store sends, also from within a script. A configuration can rename any of these.
 const COMMANDS: [&str; 19] = [
-    "DEL", "EVAL", "EVALSHA", "EXISTS", "HDEL", "HGET", "HMGET", "HSET", "HSTRLEN", "PEXPIREAT", "PING", "TIME",
-    "ZADD", "ZCARD", "ZCOUNT", "ZRANGE", "ZRANGEBYLEX", "ZRANGEBYSCORE", "ZREM",
+    "DEL",
+    "EVAL",
+    "EVALSHA",
+    "EXISTS",
+    "HDEL",
+    "HGET",
+    "HMGET",
+    "HSET",
+    "HSTRLEN",
+    "PEXPIREAT",
+    "PING",
+    "TIME",
+    "ZADD",
+    "ZCARD",
+    "ZCOUNT",
+    "ZRANGE",
+    "ZRANGEBYLEX",
+    "ZRANGEBYSCORE",
+    "ZREM",
 ];
 
 impl Inner {
@@ -24,8 +41,9 @@ impl Inner {
         if !missing.is_empty() {
             return Err(Fault::Unfit {
                 problem: format!("{} does not know {}", self.place.server, missing.join(", ")),
-                remedy: "remove `rename-command` for these from redis.conf, or use Redis 6.2 or later, or Valkey"
-                    .to_owned(),
+                remedy:
+                    "remove `rename-command` for these from redis.conf, or use Redis 6.2 or later, or Valkey"
+                        .to_owned(),
             });
         }
         match self.denied().await.first() {

@@ -37,7 +37,12 @@ impl Walk {
     }
 
     /// The next ids, about so many; `None` at the end.
-    async fn next(&mut self, inner: &Inner, link: &Link, wanted: usize) -> Result<Option<Vec<SessionId>>, Fault> {
+    async fn next(
+        &mut self,
+        inner: &Inner,
+        link: &Link,
+        wanted: usize,
+    ) -> Result<Option<Vec<SessionId>>, Fault> {
         let step = wanted.clamp(1, STEP);
         while self.bucket < BUCKETS {
             // Where a bucket was full, so will be the next ones.

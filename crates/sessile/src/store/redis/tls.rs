@@ -64,8 +64,12 @@ impl TlsFiles {
     /// When a client certificate is named without its key, or the other way round.
     pub(super) fn check(&self) -> Result<(), &'static str> {
         match (&self.certificate, &self.key) {
-            (Some(_), None) => Err("ssl_certfile needs ssl_keyfile, the file with the key of that certificate"),
-            (None, Some(_)) => Err("ssl_keyfile needs ssl_certfile, the file with the certificate of that key"),
+            (Some(_), None) => {
+                Err("ssl_certfile needs ssl_keyfile, the file with the key of that certificate")
+            }
+            (None, Some(_)) => {
+                Err("ssl_keyfile needs ssl_certfile, the file with the certificate of that key")
+            }
             _ => Ok(()),
         }
     }
