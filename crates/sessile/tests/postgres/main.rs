@@ -13,6 +13,7 @@ mod outages;
 mod postgres_server;
 mod rows;
 mod support;
+mod tls;
 mod watch;
 #[path = "../support/watching.rs"]
 mod watching;

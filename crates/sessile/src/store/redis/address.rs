@@ -6,10 +6,10 @@ use std::path::PathBuf;
 
 use super::connect::{Endpoint, Login};
 use super::fault::NAME;
-use super::tls::{TlsFiles, Verification};
 use crate::store::StoreUrlError;
 use crate::store::host::host_and_port;
 use crate::store::percent::decoded;
+use crate::store::tls::{SslMode, TlsOptions};
 use crate::store::url::option_name;
 
 const PORT: u16 = 6379;
@@ -39,7 +39,7 @@ pub(crate) struct Address {
     pub(super) database: i64,
     pub(super) prefix: Option<String>,
     /// `None` where the connection is not encrypted.
-    pub(super) tls: Option<TlsFiles>,
+    pub(super) tls: Option<TlsOptions>,
 }
 
 impl Address {
@@ -77,7 +77,7 @@ impl Address {
             sentinel_login: Login::default(),
             database: 0,
             prefix: None,
-            tls: scheme.starts_with("rediss").then(TlsFiles::default),
+            tls: scheme.starts_with("rediss").then(verified),
         };
         if is_socket {
             address.read_socket(hosts, path)?
@@ -132,7 +132,7 @@ impl Address {
             Topology::Single | Topology::Cluster if self.sentinel_login != Login::default() => {
                 Err(invalid("sentinel_user and sentinel_password belong to redis-sentinel://"))
             }
-            _ => self.tls.as_ref().map_or(Ok(()), |tls| tls.check().map_err(invalid)),
+            _ => Ok(()),
         }
     }
 
@@ -150,31 +150,32 @@ impl Address {
             "pass" | "password" => self.login.password = Some(value),
             "sentinel_user" | "sentinel_username" => self.sentinel_login.user = Some(value),
             "sentinel_password" => self.sentinel_login.password = Some(value),
-            _ => return self.tls_option(key, value).ok_or_else(unknown)?,
+            _ => return self.tls_option(key, &value).ok_or_else(unknown)?,
         }
         Ok(())
     }
 
     /// As redis-py, libpq and MySQL's clients spell them; `None` where the option is another one.
-    fn tls_option(&mut self, key: &str, value: String) -> Option<Result<(), StoreUrlError>> {
-        let mut none = TlsFiles::default();
-        let tls = self.tls.as_mut().unwrap_or(&mut none);
-        match key {
-            "ssl_ca_certs" | "sslrootcert" | "ssl-ca" => tls.roots = Some(value.into()),
-            "ssl_certfile" | "sslcert" | "ssl-cert" => tls.certificate = Some(value.into()),
-            "ssl_keyfile" | "sslkey" | "ssl-key" => tls.key = Some(value.into()),
-            "ssl_cert_reqs" | "ssl_check_hostname" | "sslmode" => {
-                match Verification::parse(key, &value) {
-                    Some(verification) => tls.verification = tls.verification.min(verification),
-                    None => return Some(Err(invalid(Verification::expected(key)))),
-                };
-            }
-            _ => return None,
-        }
+    fn tls_option(&mut self, key: &str, value: &str) -> Option<Result<(), StoreUrlError>> {
         let is_encrypted = self.tls.is_some();
-        let refused =
-            || invalid(format!("{key} needs an encrypted connection: write rediss instead of redis"));
-        Some(is_encrypted.then_some(()).ok_or_else(refused))
+        let tls = self.tls.get_or_insert_default();
+        let taken = match key {
+            "ssl_cert_reqs" | "ssl_check_hostname" => verify(tls, key, value).map(|()| true),
+            "ssl_ca_certs" => tls.take("sslrootcert", value),
+            "ssl_certfile" => tls.take("sslcert", value),
+            "ssl_keyfile" => tls.take("sslkey", value),
+            _ => tls.take(key, value),
+        };
+        match taken {
+            Ok(false) => None,
+            Ok(true) if !is_encrypted => Some(Err(invalid(format!(
+                "{key} needs an encrypted connection: write rediss instead of redis"
+            )))),
+            Ok(true) if matches!(tls.mode(), SslMode::Disable | SslMode::Prefer) => {
+                Some(Err(invalid("rediss always encrypts: sslmode is require, verify-ca or verify-full")))
+            }
+            taken => Some(taken.map(drop).map_err(invalid)),
+        }
     }
 
     fn show(&self, scheme: &str, hosts: &str, path: &str, options: &[&str]) -> String {
@@ -206,6 +207,26 @@ impl Address {
 
 fn invalid(problem: impl Into<String>) -> StoreUrlError {
     StoreUrlError::Invalid { store: NAME, problem: problem.into() }
+}
+
+/// The server has to be the host of the URL, unless an option says otherwise.
+fn verified() -> TlsOptions {
+    TlsOptions { mode: Some(SslMode::VerifyFull), ..TlsOptions::default() }
+}
+
+/// How redis-py says what is verified.
+fn verify(tls: &mut TlsOptions, key: &str, value: &str) -> Result<(), &'static str> {
+    match (key, value.to_ascii_lowercase().as_str()) {
+        ("ssl_cert_reqs", "none") => tls.mode = Some(SslMode::Require),
+        ("ssl_check_hostname", "false") => {
+            tls.mode =
+                tls.mode.map(|mode| if mode == SslMode::VerifyFull { SslMode::VerifyCa } else { mode });
+        }
+        ("ssl_cert_reqs", "required") | ("ssl_check_hostname", "true") => {}
+        ("ssl_cert_reqs", _) => return Err("ssl_cert_reqs is required or none"),
+        _ => return Err("ssl_check_hostname is true or false"),
+    }
+    Ok(())
 }
 
 fn login(text: Option<&str>) -> Result<Login, StoreUrlError> {
@@ -316,13 +337,15 @@ mod tests {
 
     #[test]
     fn options_of_the_encryption_have_the_names_of_other_clients() {
-        for (url, verification) in [
-            ("rediss://h", Verification::Full),
-            ("rediss://h?ssl_cert_reqs=none", Verification::None),
-            ("rediss://h?ssl_check_hostname=False&ssl_cert_reqs=required", Verification::Chain),
-            ("rediss-sentinel://h/m?sslmode=verify-ca", Verification::Chain),
+        for (url, mode) in [
+            ("rediss://h", SslMode::VerifyFull),
+            ("rediss://h?ssl_ca_certs=a.pem", SslMode::VerifyFull),
+            ("rediss://h?ssl_cert_reqs=none", SslMode::Require),
+            ("rediss://h?ssl_cert_reqs=none&ssl_check_hostname=false", SslMode::Require),
+            ("rediss://h?ssl_check_hostname=False&ssl_cert_reqs=required", SslMode::VerifyCa),
+            ("rediss-sentinel://h/m?sslmode=verify-ca", SslMode::VerifyCa),
         ] {
-            assert_eq!(Address::parse(url).unwrap().tls.unwrap().verification, verification, "{url}");
+            assert_eq!(Address::parse(url).unwrap().tls.unwrap().mode(), mode, "{url}");
         }
         for url in [
             "rediss://h?ssl_ca_certs=a.pem&ssl_certfile=b.pem&ssl_keyfile=c.pem",
@@ -331,7 +354,7 @@ mod tests {
         ] {
             let tls = Address::parse(url).unwrap().tls.unwrap();
             let files = [tls.roots, tls.certificate, tls.key].map(Option::unwrap);
-            assert_eq!(files, ["a.pem", "b.pem", "c.pem"].map(PathBuf::from));
+            assert_eq!(files, ["a.pem", "b.pem", "c.pem"].map(std::path::PathBuf::from));
         }
     }
 
@@ -352,8 +375,7 @@ mod tests {
             ("redis://h?ssl_ca_certs=x", "write rediss instead of redis"),
             ("rediss://h?ssl_cert_reqs=some", "ssl_cert_reqs is required or none"),
             ("rediss://h?sslmode=prefer", "sslmode is require, verify-ca or verify-full"),
-            ("rediss://h?ssl_certfile=x", "needs ssl_keyfile"),
-            ("rediss://h?ssl-key=x", "needs ssl_certfile"),
+            ("rediss://h?ssl_check_hostname=maybe", "ssl_check_hostname is true or false"),
         ] {
             let error = Address::parse(url).unwrap_err().to_string();
             assert!(error.contains(says), "{url}: {error}");

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use redis::aio::{ConnectionLike, MultiplexedConnection};
 use redis::{
@@ -10,6 +11,7 @@ use redis::{
     RedisError, RedisResult, Value,
 };
 use rustls::pki_types::ServerName;
+use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsConnector;
@@ -18,6 +20,11 @@ use super::address::Address;
 use super::fault::{Fault, Place, answer, backend};
 use super::server::ServerInfo;
 use crate::store::StoreError;
+use crate::store::tls::explained;
+
+/// How long a connection may be silent before the system looks whether it is still there. Less than most
+/// firewalls and load balancers wait before they forget it.
+const KEEPALIVE: Duration = Duration::from_secs(60);
 
 /// The address of one server.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -68,8 +75,10 @@ impl Connector {
     /// # Errors
     /// When a file of the encryption cannot be used.
     pub(super) fn new(address: &Address, place: &Arc<Place>) -> Result<Connector, StoreError> {
-        let config = address.tls.as_ref().map(|tls| tls.config()).transpose();
-        let config = config.map_err(|problem| backend("prepare TLS", problem))?;
+        let config = match &address.tls {
+            Some(tls) => tls.config().map_err(|problem| backend("prepare TLS", problem))?,
+            None => None,
+        };
         let tls = config.map(|config| TlsConnector::from(Arc::new(config)));
         let (settings, place) = (address.login.settings(), Arc::clone(place));
         Ok(Connector { settings, database: address.database, tls, place })
@@ -80,7 +89,7 @@ impl Connector {
         Connector { settings: login.settings(), database: 0, ..self.clone() }
     }
 
-    pub(super) fn limit(&self) -> std::time::Duration {
+    pub(super) fn limit(&self) -> Duration {
         self.place.limit.length()
     }
 
@@ -148,11 +157,12 @@ impl Connector {
                 let stream = TcpStream::connect((host.as_str(), *port)).await?;
                 // Small requests leave at once.
                 stream.set_nodelay(true)?;
+                SockRef::from(&stream).set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE))?;
                 match &self.tls {
                     None => handshake(settings, stream, config).await,
                     Some(tls) => {
                         let name = ServerName::try_from(host.as_str()).map_err(std::io::Error::other)?;
-                        let stream = tls.connect(name.to_owned(), stream).await?;
+                        let stream = tls.connect(name.to_owned(), stream).await.map_err(explain)?;
                         handshake(settings, stream, config).await
                     }
                 }
@@ -212,6 +222,11 @@ impl Connector {
 /// The codes with which HELLO is refused where it, or version 3, is not known.
 fn is_without_resp3(error: &RedisError) -> bool {
     error.kind() == ErrorKind::RESP3NotSupported || matches!(error.code(), Some("ERR" | "NOPROTO"))
+}
+
+/// What a failed handshake of TLS means.
+fn explain(error: std::io::Error) -> std::io::Error {
+    explained(&error).map_or(error, std::io::Error::other)
 }
 
 async fn handshake<S>(

@@ -107,7 +107,6 @@ mod settings;
 mod survey;
 #[cfg(test)]
 mod tests;
-mod tls;
 mod users;
 
 use std::fmt;
