@@ -337,8 +337,14 @@ async fn a_node_that_hangs_costs_only_its_slots() {
         assert_eq!(store.load(id(number)).await.unwrap(), None);
         store.apply(insert(number)).await.unwrap();
     }
-    let removed = store.purge(time("2099-01-01"), PurgeLimits::default()).await.unwrap().removed;
-    assert_eq!(removed.len(), live.len());
+    let mut removed = 0;
+    until(async || {
+        // What it could not reach is an error when nothing else was left.
+        let batch = store.purge(time("2099-01-01"), PurgeLimits::default()).await;
+        removed += batch.map_or(0, |batch| batch.removed.len());
+        removed == live.len()
+    })
+    .await;
     stop.store(true, Ordering::Relaxed);
     for failed in waiting {
         assert!(failed.await.unwrap() > 0);
@@ -348,4 +354,30 @@ async fn a_node_that_hangs_costs_only_its_slots() {
     for number in lost {
         assert_eq!(store.load(id(number)).await.unwrap(), None);
     }
+}
+
+/// [R13] [R18] A primary that answers nobody and keeps its connections: a replica takes its place, and the store goes
+/// there while the old one still hangs.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_primary_of_a_cluster_that_hangs_is_left() {
+    let cluster = tokio::task::spawn_blocking(RedisCluster::start).await.unwrap().unwrap();
+    let store = RedisStore::options().timeout(Duration::from_secs(2)).connect(&cluster.url()).await.unwrap();
+    let hanging = slots(&cluster);
+    let (lost, _) = rows_by_server(&cluster, &hanging);
+    store.apply(insert(lost[0])).await.unwrap();
+    let primary = cluster.primary_of(0).unwrap();
+    primary.pause().unwrap();
+    let began = Instant::now();
+    until(async || match store.apply(update(lost[0], "{}", "{}")).await {
+        Ok(outcome) => outcome == Outcome::Applied,
+        Err(error) => {
+            assert!(error.is_transient(), "{error}");
+            false
+        }
+    })
+    .await;
+    println!("a primary hung; after {:?} its slots were served by another", began.elapsed());
+    primary.resume().unwrap();
+    cluster.wait_until_healthy().unwrap();
+    until(async || store.apply(update(lost[0], "{}", "{}")).await.is_ok()).await;
 }

@@ -122,7 +122,7 @@ impl Connector {
                 Ok::<(), redis::aio::SendError>(())
             });
         match self.open_with(endpoint, config).await {
-            Err(error) if is_without_resp3(&error) => Err(self.without_resp3(endpoint).await),
+            Err(error) if self.is_without_resp3(&error) => Err(self.without_resp3(endpoint).await),
             opened => Ok(opened?),
         }
     }
@@ -197,6 +197,17 @@ impl Connector {
         }
     }
 
+    /// By the code with which HELLO is refused where it, or version 3, is not known. Some servers ask for a
+    /// password first, though HELLO brings one.
+    fn is_without_resp3(&self, error: &RedisError) -> bool {
+        let has_password = self.settings.password().is_some();
+        match error.code() {
+            Some("ERR" | "NOPROTO") => true,
+            Some("NOAUTH") => has_password,
+            _ => error.kind() == ErrorKind::RESP3NotSupported,
+        }
+    }
+
     /// What a server is that does not speak RESP3.
     async fn without_resp3(&self, endpoint: &Endpoint) -> Fault {
         let settings = self.settings.clone().set_protocol(ProtocolVersion::RESP2);
@@ -217,11 +228,6 @@ impl Connector {
                     .to_owned(),
         }
     }
-}
-
-/// The codes with which HELLO is refused where it, or version 3, is not known.
-fn is_without_resp3(error: &RedisError) -> bool {
-    error.kind() == ErrorKind::RESP3NotSupported || matches!(error.code(), Some("ERR" | "NOPROTO"))
 }
 
 /// What a failed handshake of TLS means.

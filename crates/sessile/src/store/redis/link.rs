@@ -128,10 +128,13 @@ impl Dialler {
         let limit = self.place.limit.length();
         let client = ClusterClient::builder(cluster_nodes(nodes, &registered.name)?)
             .connection_timeout(limit)
-            .response_timeout(limit)
-            // A failover takes seconds: asked often enough, not too often.
+            // Less than the caller waits, so that the connection is given up.
+            .response_timeout(limit.mul_f64(0.8))
+            // A failover takes seconds: asked often enough, not too often. The pauses do not grow: the client's
+            // formula overflows after 60 attempts, which is its end where overflows are checked.
             .min_retry_wait(10)
             .max_retry_wait(250)
+            .retry_wait_formula(250, 1)
             .retries(64)
             .build()?;
         let opening = async { Ok(client.get_async_generic_connection::<NodeConnection>().await?) };
