@@ -283,7 +283,7 @@ fn rows_by_server(cluster: &RedisCluster, hanging: &Killed) -> (Vec<u32>, Vec<u3
     (0..64).partition(|&number| hanging.has_row(cluster, id(number)))
 }
 
-/// [R18] A node that answers nobody costs the sessions in its own slots, and no others: reads, writes, the end of a
+/// [R18] A node that hangs costs the sessions in its own slots, and no others: reads, writes, the end of a
 /// user's sessions, the purge.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_node_that_hangs_costs_only_its_slots() {
@@ -356,7 +356,7 @@ async fn a_node_that_hangs_costs_only_its_slots() {
     }
 }
 
-/// [R13] [R18] A primary that answers nobody and keeps its connections: a replica takes its place, and the store goes
+/// [R13] [R18] A primary hangs and keeps its connections: a replica takes its place, and the store goes
 /// there while the old one still hangs.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_primary_of_a_cluster_that_hangs_is_left() {

@@ -65,7 +65,7 @@ async fn a_failover_is_followed() {
     until(async || read(&here, &credential).await == Some(2)).await;
 }
 
-/// [R13] [R19] A primary that answers nobody and keeps its connections: another one is named, and the store does
+/// [R13] [R19] A primary hangs and keeps its connections: another one is named, and the store does
 /// not wait for the old one.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_primary_that_hangs_is_left() {
@@ -114,7 +114,7 @@ async fn a_sentinel_that_was_away_is_outvoted() {
     last.resume().unwrap();
 }
 
-/// What became of a session, as far as its caller was told.
+/// The last acknowledged state of a session.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Known {
     Data(&'static str),
@@ -133,7 +133,7 @@ impl Known {
     }
 }
 
-/// Signs in, changes and logs out until told to stop; what was acknowledged last, by number.
+/// Signs in, changes and logs out until `stop` is set. Returns the last acknowledged states, by number.
 async fn caller(store: RedisStore, first: u32, stop: Arc<AtomicBool>) -> HashMap<u32, Known> {
     let mut known = HashMap::new();
     for number in (first..).step_by(8) {
@@ -205,7 +205,7 @@ async fn a_primary_is_killed_under_load() {
         }
     }
     println!("served again after {down:?}; {lost} of {sessions} sessions lost, {unsure} unsure");
-    assert!(unsure > 0, "nobody noticed: the kill came too late");
+    assert!(unsure > 0, "the kill came too late");
     assert!(sessions > 200 && lost * 20 < sessions, "{lost} of {sessions}");
 }
 

@@ -150,7 +150,7 @@ async fn a_rotated_password_makes_the_store_unavailable() {
     assert!(matches!(&error, StoreError::Refused { .. }) && !error.is_transient(), "{error}");
 }
 
-/// [R16] Redis does nothing else while a script runs: the end of very many sessions is many scripts.
+/// [R16] [R18] Redis does nothing else while a script runs: ending very many sessions takes many scripts.
 #[tokio::test]
 async fn a_user_with_very_many_sessions_holds_nobody_up() {
     let server = own(&[("lua-time-limit", "5000")]).await;
@@ -178,7 +178,7 @@ fn connections(server: &Redis) -> usize {
     server.command(&["CLIENT", "LIST"]).unwrap().lines().count() - 1
 }
 
-/// [R18] Whoever reads many rows waits for answers on another connection than requests do.
+/// [R18] A walk over many rows and a request do not share a connection.
 #[tokio::test]
 async fn list_and_stats_have_a_connection_of_their_own() {
     let server = own(&[]).await;

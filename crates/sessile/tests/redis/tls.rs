@@ -1,4 +1,4 @@
-//! Encrypted, to a server that has to prove who it is, and by a client that may have to.
+//! Encrypted connections: the certificates of the server and of the client.
 
 use std::net::TcpListener;
 use std::time::Duration;

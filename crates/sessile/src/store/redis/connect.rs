@@ -27,7 +27,7 @@ use crate::store::tls::explained;
 const KEEPALIVE: Duration = Duration::from_secs(60);
 
 /// The address of one server.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Endpoint {
     Tcp(String, u16),
     Unix(PathBuf),
@@ -127,7 +127,7 @@ impl Connector {
         }
     }
 
-    /// Nothing was sent that could have changed anything.
+    /// Bounds an attempt to connect, in which nothing was sent that could have changed anything.
     pub(super) async fn in_time<T>(
         &self,
         attempt: impl Future<Output = Result<T, Fault>>,

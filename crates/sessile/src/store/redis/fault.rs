@@ -147,8 +147,9 @@ impl Fault {
     pub(super) fn ends_the_connection(&self) -> bool {
         match self {
             Fault::Cut(_) | Fault::Slow => true,
-            // A primary that has become a replica: another connection may find the new one.
-            Fault::Refused(Refusal { code, .. }) => code == "READONLY",
+            // A primary that has become a replica, or a user who is no longer logged in: another connection may
+            // find the new one, or be let in.
+            Fault::Refused(Refusal { code, .. }) => matches!(&**code, "READONLY" | "NOAUTH"),
             Fault::Away(_) | Fault::Other(_) | Fault::Unfit { .. } => false,
         }
     }

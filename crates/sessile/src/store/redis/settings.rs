@@ -79,7 +79,7 @@ impl Inner {
             arguments: arguments.into_iter().map(made).collect(),
         };
         let mut denied = Vec::new();
-        // Who may run no script at all writes nothing, either.
+        // A user who may run no script writes nothing.
         if let Ok(answer) = self.link.ask(request).await {
             strings(answer, &mut denied);
         }

@@ -1,6 +1,6 @@
 -- Which commands the user may not run on which keys. ARGV: a row, then indexes. Returns commands and keys.
 local denied = {}
--- Before Redis 7 nobody can ask.
+-- Redis 7 and later can be asked.
 if not redis.acl_check_cmd then return denied end
 local function check(command, key, ...)
   if not redis.acl_check_cmd(command, key, ...) then denied[#denied + 1] = command .. ' ' .. key end
