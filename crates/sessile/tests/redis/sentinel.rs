@@ -217,7 +217,10 @@ async fn a_wrong_url_is_told() {
     let connect = async |url: String| RedisStore::connect(&url).await.map(drop).unwrap_err();
 
     let error = connect(url.replace("/main?", "/other?")).await;
-    assert!(matches!(&error, StoreError::Schema { problem, .. } if problem.contains("\"other\"")), "{error}");
+    assert!(
+        matches!(&error, StoreError::Unsupported { problem, .. } if problem.contains("\"other\"")),
+        "{error}"
+    );
 
     let (_, secret) = url.rsplit_once('=').unwrap();
     let error = connect(url.replace(secret, "wrong")).await;

@@ -16,7 +16,7 @@ use crate::support::{Log, everything, id, insert, listed, record, time, until, u
 /// The problem and the remedy.
 async fn refusal(url: &str) -> (String, String) {
     match RedisStore::connect(url).await.map(drop).unwrap_err() {
-        StoreError::Schema { problem, remedy } => (problem, remedy),
+        StoreError::Unsupported { problem, remedy, .. } => (problem, remedy),
         error => panic!("{error}"),
     }
 }

@@ -167,7 +167,7 @@ impl Place {
             Fault::Slow => StoreError::Timeout { store: NAME, after: self.limit.length() },
             Fault::Other(what) => backend(action, what),
             Fault::Refused(refusal) => self.refused(action, refusal),
-            Fault::Unfit { problem, remedy } => StoreError::Schema { problem, remedy },
+            Fault::Unfit { problem, remedy } => StoreError::Unsupported { store: NAME, problem, remedy },
         }
     }
 
