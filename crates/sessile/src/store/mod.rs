@@ -50,7 +50,7 @@ mod purge;
 pub mod redis;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
-#[cfg(any(feature = "postgres", feature = "mysql"))]
+#[cfg(any(feature = "postgres", feature = "mysql", feature = "redis"))]
 mod tls;
 #[cfg(any(feature = "sqlite", feature = "redis"))]
 mod trial;
