@@ -11,7 +11,8 @@ use crate::record::Clock;
 
 /// Which store, and where: `sqlite:PATH`, `sqlite::memory:`, `memory:`,
 /// `postgres://user:password@host/database`, `mysql://user:password@host/database` (also `mariadb:`),
-/// `redis://:password@host` or `redis-cluster://:password@host,host`.
+/// `redis://:password@host`, `redis-sentinel://:password@host,host/primary` or
+/// `redis-cluster://:password@host,host`.
 ///
 /// `?table=NAME` names another table than `sessions`; in Redis, `?prefix=NAME` other keys than
 /// `sessile:`. The values of options are percent-decoded, and a `+` is a plus sign.
@@ -49,7 +50,7 @@ pub enum StoreUrlError {
     /// No such kind of store.
     #[error(
         "unknown store {scheme:?}: expected sqlite:PATH, sqlite::memory:, memory:, postgres://HOST/DATABASE, \
-         mysql://HOST/DATABASE, redis://HOST or redis-cluster://HOST,HOST"
+         mysql://HOST/DATABASE, redis://HOST, redis-sentinel://HOST,HOST/NAME or redis-cluster://HOST,HOST"
     )]
     UnknownScheme {
         /// What stood before the colon; `(not shown)` if that cannot be a scheme, for it may be a password.
@@ -108,6 +109,8 @@ impl StoreUrl {
             Place::SqliteFile(path) => {
                 super::SqliteStore::options().table(&self.table).examine(path, clock).await
             }
+            #[cfg(feature = "redis")]
+            Place::Redis(address) => super::RedisStore::options().examine(address, clock).await,
             _ => self.open(false).await?.examine(clock).await,
         }
     }
@@ -203,7 +206,8 @@ impl FromStr for StoreUrl {
         let (scheme, rest) = text.split_once(':').unwrap_or((text, ""));
         match scheme {
             "postgres" | "postgresql" => postgres(text),
-            "redis" | "rediss" | "redis-cluster" | "rediss-cluster" => redis(text),
+            "redis" | "rediss" | "redis-cluster" | "rediss-cluster" | "redis-sentinel"
+            | "rediss-sentinel" | "redis+unix" | "unix" => redis(text),
             "mysql" | "mariadb" => mysql(text),
             "memory" => local(rest, |place| match place {
                 "" => Ok(Place::Memory),
@@ -325,7 +329,9 @@ pub(super) fn option_name<'a>(option: &'a str, all: &str) -> &'a str {
 /// Whether an option's name says that its value is a secret.
 pub(super) fn is_secret(option: &str) -> bool {
     let name = decoded(option.split('=').next().unwrap_or_default()).map(|name| name.to_ascii_lowercase());
-    name.is_none_or(|name| ["pass", "pwd", "secret", "token", "auth"].iter().any(|word| name.contains(word)))
+    // The URL of a feed has a password in it.
+    let words = ["pass", "pwd", "secret", "token", "auth", "feed_url"];
+    name.is_none_or(|name| words.iter().any(|word| name.contains(word)))
 }
 
 /// What a URL is refused with in which a password may reach beyond `user:password@host`.
