@@ -12,6 +12,7 @@ mod time;
 mod token;
 mod user;
 mod value;
+mod visible;
 
 pub(crate) use data::Outline;
 pub use data::SessionData;
@@ -25,3 +26,4 @@ pub use time::{Clock, ManualClock, Now, SqlText, SystemClock, Timestamp};
 pub use token::{InvalidSessionToken, SessionToken};
 pub use user::{InvalidUserId, MAX_USER_ID_CHARS, UserId};
 pub(crate) use value::ValueText;
+pub use visible::Visible;
