@@ -1,5 +1,6 @@
 //! A session that is loaded when it is asked for, and committed once.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use parking_lot::MutexGuard;
@@ -7,8 +8,7 @@ use tokio::sync::OnceCell;
 
 use super::state::{Answer, State};
 use super::{Session, SessionError, StateLock};
-use crate::engine::{Base, Changes, Credential, Credentials, EngineError, Meta, Renewal, Sessions};
-use crate::record::Timestamp;
+use crate::engine::{Base, Changes, Committed, Credential, Credentials, EngineError, Renewal, Sessions};
 
 /// What a request shows, read when somebody asks: most requests never do.
 pub(crate) trait Shown: Send + Sync {
@@ -18,12 +18,21 @@ pub(crate) trait Shown: Send + Sync {
     /// What it names.
     fn read(&self) -> Named;
 
+    /// Whether a session that begins in this request can be given a name.
+    ///
+    /// # Errors
+    /// Why it cannot.
+    fn can_name(&self) -> Result<(), SessionError> {
+        Ok(())
+    }
+
     /// Whether it is the cookie of this name, so that a second layer under the first can tell whether it is the
     /// same.
     fn is_cookie(&self, name: &str) -> bool;
 }
 
 /// The sessions that a request names.
+#[derive(Default)]
 pub(crate) struct Named {
     pub(crate) ours: Credentials,
     /// By what it shows of a framework that was used before.
@@ -75,6 +84,8 @@ struct Opened {
     /// One commit at a time: a second one begins where the first one ended.
     committing: tokio::sync::Mutex<()>,
     state: StateLock,
+    /// Whether the handler asked if the request names a session, so that the response depends on the cookie.
+    asked_named: AtomicBool,
 }
 
 impl Opened {
@@ -84,7 +95,13 @@ impl Opened {
             loaded: OnceCell::new(),
             committing: tokio::sync::Mutex::new(()),
             state: StateLock::new(State::default()),
+            asked_named: AtomicBool::new(false),
         }
+    }
+
+    /// Whether the response depends on what the request shows.
+    fn is_consulted(&self) -> bool {
+        self.asked_named.load(Ordering::Relaxed) || self.state.lock().consulted
     }
 }
 
@@ -115,7 +132,7 @@ impl Shared {
 
     /// Whether anybody asked for the session at all. If not, there is nothing to do and nothing to vary.
     pub(crate) fn is_touched(&self) -> bool {
-        let touched = |opened: &Opened| opened.loaded.initialized() || opened.state.lock().consulted;
+        let touched = |opened: &Opened| opened.loaded.initialized() || opened.is_consulted();
         self.opened.get().is_some_and(touched)
     }
 
@@ -171,8 +188,8 @@ impl Shared {
 
     async fn carry_out(&self, base: Option<Arc<Base>>, changes: Changes) -> Result<(), SessionError> {
         let committed = match self.end_others(base.as_deref(), &changes).await {
-            Ok(()) => self.sessions().commit(base, &changes).await,
-            Err(error) => Err(error),
+            Ok(()) => self.commit_onto(base, &changes).await,
+            Err(error) => Err(error.into()),
         };
         let mut state = self.state();
         match committed {
@@ -186,9 +203,22 @@ impl Shared {
             }
             Err(error) => {
                 state.abandon_commit(changes);
-                Err(error.into())
+                Err(error)
             }
         }
+    }
+
+    async fn commit_onto(
+        &self,
+        base: Option<Arc<Base>>,
+        changes: &Changes,
+    ) -> Result<Committed, SessionError> {
+        if let (None, Err(cannot)) = (&base, self.shown.can_name())
+            && self.sessions().begins(changes)?
+        {
+            return Err(cannot);
+        }
+        Ok(self.sessions().commit(base, changes).await?)
     }
 
     /// A logout also ends the session of an old cookie that came along: otherwise the next request, without
@@ -207,22 +237,8 @@ impl Shared {
         Ok(())
     }
 
-    /// What the cookie must follow. Asked once, when the head is about to leave: also when the last
-    /// commit failed, because an earlier one may have given the session its new name.
-    pub(crate) fn take_answer(&self) -> Answer {
-        std::mem::take(&mut self.state().answer)
-    }
-
     pub(crate) fn consulted(&self) -> bool {
-        self.state().consulted
-    }
-
-    /// Until when the cookie is to live: for a remembered session, or for every one if `always`, until
-    /// the session's own end; otherwise until the browser is closed.
-    pub(crate) fn cookie_until(&self, always: bool) -> Option<Timestamp> {
-        let state = self.state();
-        let base = state.base.as_ref()?;
-        (always || Meta::of(&base.data).remember()).then(|| base.record.expires_at())
+        self.opened().is_consulted()
     }
 }
 
@@ -265,15 +281,18 @@ impl LazySession {
     /// Cost: 1 statement in the commit, even if the handler then fails; 0 where the request names no session. One
     /// more where something is stored afterwards.
     pub fn logout(&self) -> Session {
-        self.shared.state().end_named(self.is_named());
+        self.shared.state().end_named(!self.shared.opened().named.is_empty());
         // There is nothing left to load. Whoever is just loading it finds that out when done.
         let _ = self.shared.opened().loaded.set(());
         Session::new(Arc::clone(&self.shared))
     }
 
-    /// Whether the request names a session at all, dead or alive. Costs nothing.
+    /// Whether the request names a session at all, dead or alive. Costs nothing. The response then depends on the
+    /// cookie, and says so with `Vary: Cookie`.
     pub fn is_named(&self) -> bool {
-        !self.shared.opened().named.is_empty()
+        let opened = self.shared.opened();
+        opened.asked_named.store(true, Ordering::Relaxed);
+        !opened.named.is_empty()
     }
 }
 
