@@ -81,9 +81,10 @@ impl Address {
         } else {
             address.read_hosts(hosts, path)?
         }
-        let options: Vec<&str> = options.split('&').filter(|option| !option.is_empty()).collect();
+        let all = options;
+        let options: Vec<&str> = all.split('&').filter(|option| !option.is_empty()).collect();
         for option in &options {
-            address.option(option, &options.join("&"))?;
+            address.option(option, all)?;
         }
         address.check()?;
         address.shown = address.show(scheme, hosts, path, &options);
@@ -182,7 +183,7 @@ impl Address {
             Topology::Single if self.database == 0 && path.trim_matches('/').is_empty() => "",
             _ => path.trim_end_matches('/'),
         };
-        let options: Vec<&str> = options.iter().filter(|it| !is_secret(it)).copied().collect();
+        let options: Vec<&str> = options.iter().filter(|option| !is_secret(option)).copied().collect();
         let options = if options.is_empty() { String::new() } else { format!("?{}", options.join("&")) };
         format!("{scheme}://{user}{hosts}{path}{options}")
     }
