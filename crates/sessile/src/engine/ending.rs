@@ -117,7 +117,7 @@ impl Sessions {
 
     async fn replaced(&self, base: Arc<Base>, changes: &Changes) -> Result<Committed, EngineError> {
         let (id, user) = (base.record.id(), base.user.clone());
-        let fresh = plan::fresh(changes, self.policy(), self.now())?;
+        let fresh = plan::fresh(changes, self.policy(), self.data_limit(), self.now())?;
         let mut turn = None;
         let is_followed = fresh.is_some();
         if let Some(fresh) = fresh {

@@ -136,7 +136,16 @@ impl Shared {
     }
 
     pub(super) async fn commit(&self) -> Result<(), SessionError> {
-        let _turn = self.opened().committing.lock().await;
+        let _turn = self.commit_turn().await;
+        self.commit_in_turn().await
+    }
+
+    /// Waits until no other commit of this request is on its way.
+    pub(super) async fn commit_turn(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.opened().committing.lock().await
+    }
+
+    pub(super) async fn commit_in_turn(&self) -> Result<(), SessionError> {
         let (base, changes) = self.state().begin_commit();
         self.carry_out(base, changes).await
     }
