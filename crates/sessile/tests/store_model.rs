@@ -8,8 +8,8 @@ use std::time::Duration;
 use proptest::prelude::*;
 use sessile::record::{Columns, SessionId, SessionRecord, StoredData, Timestamp, UserId};
 use sessile::store::{
-    Expiry, ListQuery, Liveness, MemoryStore, Outcome, PurgeLimits, Rotation, SessionStore, Touch, Update,
-    Write,
+    Expiry, ListQuery, Liveness, MemoryStore, NewData, Outcome, PurgeLimits, Rotation, SessionStore, Touch,
+    Update, Write,
 };
 
 #[cfg(feature = "postgres")]
@@ -51,7 +51,9 @@ impl Model {
                 let matches = self.matches(update.id, &update.expected, update.now.get());
                 if matches {
                     let row = self.0.get_mut(&update.id).unwrap();
-                    row.data = StoredData::Text(Arc::clone(&update.data));
+                    if let NewData::Text(text) = &update.data {
+                        row.data = StoredData::Text(Arc::clone(text));
+                    }
                     row.updated_at = Some(update.now.get());
                     if let Some(user) = &update.user_id {
                         row.user_id = user.clone();
@@ -164,7 +166,7 @@ prop_compose! {
         ],
         now in times(),
     ) -> Update {
-        Update { id, expected, data, user_id, expires_at, now: now.into() }
+        Update { id, expected, data: data.into(), user_id, expires_at, now: now.into() }
     }
 }
 

@@ -10,8 +10,8 @@ use super::event::Event;
 use super::meta::Meta;
 use super::plan::{self, Base};
 use super::turns::Turn;
-use crate::record::{SessionId, SessionRecord};
-use crate::store::{Outcome, StoreError, Write};
+use crate::record::{Columns, SessionId, SessionRecord, StoredData};
+use crate::store::{Expiry, NewData, Outcome, StoreError, Write};
 
 /// What a commit did, so that the cookie can follow.
 #[derive(Debug)]
@@ -176,14 +176,17 @@ fn written(write: &Write, before: &SessionRecord) -> SessionRecord {
         Write::Update(update) => {
             let user_id = update.user_id.clone().unwrap_or_else(|| before.user_id().cloned());
             let expires_at = match update.expires_at {
-                crate::store::Expiry::Keep => before.expires_at(),
-                crate::store::Expiry::Extend(at) => before.expires_at().max(at),
-                crate::store::Expiry::Set(at) => at,
+                Expiry::Keep => before.expires_at(),
+                Expiry::Extend(at) => before.expires_at().max(at),
+                Expiry::Set(at) => at,
             };
-            SessionRecord::from_columns(crate::record::Columns {
+            SessionRecord::from_columns(Columns {
                 id: before.id(),
                 user_id,
-                data: crate::record::StoredData::Text(Arc::clone(&update.data)),
+                data: match &update.data {
+                    NewData::Keep => update.expected.clone(),
+                    NewData::Text(text) => StoredData::Text(Arc::clone(text)),
+                },
                 created_at: before.created_at(),
                 expires_at,
                 updated_at: Some(update.now.planned()),

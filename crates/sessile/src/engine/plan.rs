@@ -10,7 +10,7 @@ use super::size;
 use crate::record::{
     Columns, RESERVED_KEY, SessionData, SessionId, SessionRecord, StoredData, Timestamp, UserId,
 };
-use crate::store::{Expiry, Rotation, Touch, Update, Write};
+use crate::store::{Expiry, NewData, Rotation, Touch, Update, Write};
 
 /// lback's keys in the data.
 pub(super) const LBACK_USER_ID: &str = "user_id";
@@ -228,7 +228,7 @@ pub(crate) fn rewrite(
         let update = Update {
             id: record.id(),
             expected: record.stored_data().clone(),
-            data: text.unwrap_or_else(|| data.to_text()),
+            data: text.map_or(NewData::Keep, NewData::Text),
             user_id: (user.as_ref() != record.user_id()).then_some(user),
             expires_at: expiry_of_update(record, &meta, changes, policy, now),
             now: now.into(),
@@ -265,18 +265,15 @@ pub(crate) fn succession(ended: &SessionRecord, record: SessionRecord, now: Time
     Write::Rotate(Rotation { id: ended.id(), expected, record, now: now.into() })
 }
 
-/// The write that moves the expiry forward and changes nothing else, unless lback has signed somebody in or out.
+/// Returns the write that moves the expiry forward and changes nothing else, unless lback has changed the user.
 ///
-/// Data that sets a lifetime of its own ("remember me") must still be there: a renewal that was on its
-/// way when somebody took that back would keep the session for two weeks.
+/// Data that sets a lifetime of its own ("remember me") is compared: a renewal in flight while another request
+/// withdraws that must not keep the session for two weeks.
 pub(crate) fn renewal(base: &Base, meta: &Meta, expires_at: Timestamp, now: Timestamp) -> Write {
-    let expires = Expiry::Extend(expires_at);
-    match base.record.stored_data() {
-        StoredData::Text(text) if !is_mere_renewal(base, meta) => {
-            Write::Update(same_data(base, Arc::clone(text), expires, now))
-        }
-        _ => Write::Touch(Touch { id: base.record.id(), expires_at, now: now.into() }),
+    if is_mere_renewal(base, meta) {
+        return Write::Touch(Touch { id: base.record.id(), expires_at, now: now.into() });
     }
+    Write::Update(same_data(base, Expiry::Extend(expires_at), now))
 }
 
 /// Whether a renewal changes nothing but the expiry, whatever the data has become meanwhile.
@@ -288,15 +285,15 @@ pub(crate) fn is_mere_renewal(base: &Base, meta: &Meta) -> bool {
 pub(crate) fn owner(base: &Base, user: &UserId, now: Timestamp) -> Option<Write> {
     let either = [base.user.as_ref(), base.record.user_id()];
     let concerned = base.has_moved() && either.contains(&Some(user));
-    concerned.then(|| Write::Update(same_data(base, base.data.to_text(), Expiry::Keep, now)))
+    concerned.then(|| Write::Update(same_data(base, Expiry::Keep, now)))
 }
 
-/// Only the expiry changes, and the column when it is not what the data says.
-fn same_data(base: &Base, data: Arc<str>, expires_at: Expiry, now: Timestamp) -> Update {
+/// Compares the data and leaves it; changes the expiry, and the user's column where the data names another user.
+fn same_data(base: &Base, expires_at: Expiry, now: Timestamp) -> Update {
     Update {
         id: base.record.id(),
         expected: base.record.stored_data().clone(),
-        data,
+        data: NewData::Keep,
         user_id: base.has_moved().then(|| base.user.clone()),
         expires_at,
         now: now.into(),

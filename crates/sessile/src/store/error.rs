@@ -4,6 +4,7 @@ use std::error::Error;
 use std::time::Duration;
 
 use super::group::Unanswered;
+use crate::record::SessionId;
 
 type Source = Box<dyn Error + Send + Sync>;
 
@@ -73,6 +74,21 @@ pub enum StoreError {
     #[error(transparent)]
     Malformed(#[from] MalformedRow),
 
+    /// Some of a user's rows are deleted, and others are still locked by another program:
+    /// see [`SessionStore::delete_user`](super::SessionStore::delete_user). Worth trying again.
+    #[error(
+        "the {store} store deleted {} rows of the user, and {pending} are locked by another program",
+        .deleted.len()
+    )]
+    PartlyDeleted {
+        /// [`SessionStore::name`](super::SessionStore::name).
+        store: &'static str,
+        /// The ids of the rows that are deleted.
+        deleted: Vec<SessionId>,
+        /// How many rows are left.
+        pending: usize,
+    },
+
     /// The database refused, for another reason.
     #[error("the {store} store failed to {action}")]
     Backend {
@@ -89,7 +105,10 @@ pub enum StoreError {
 impl StoreError {
     /// Whether the same call may succeed later without anybody mending anything.
     pub fn is_transient(&self) -> bool {
-        matches!(self, StoreError::Unavailable { .. } | StoreError::Timeout { .. })
+        matches!(
+            self,
+            StoreError::Unavailable { .. } | StoreError::Timeout { .. } | StoreError::PartlyDeleted { .. }
+        )
     }
 }
 

@@ -58,6 +58,9 @@ pub(crate) fn shared(error: &Arc<StoreError>) -> StoreError {
         StoreError::Full { store, reason, .. } => {
             StoreError::Full { store, reason: reason.clone(), source: Some(Box::new(Arc::clone(error))) }
         }
+        StoreError::PartlyDeleted { store, deleted, pending } => {
+            StoreError::PartlyDeleted { store, deleted: deleted.clone(), pending: *pending }
+        }
         StoreError::Backend { store, action, .. } => {
             StoreError::Backend { store, action: action.clone(), source: Box::new(Arc::clone(error)) }
         }

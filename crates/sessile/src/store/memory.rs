@@ -17,8 +17,8 @@ use async_trait::async_trait;
 use parking_lot::{RwLock, RwLockWriteGuard};
 
 use super::{
-    Cursor, Expiry, Finding, ListPage, ListQuery, Loaded, Outcome, PurgeBatch, PurgeLimits, Rotation,
-    SessionStore, StoreError, StoreStats, Touch, Update, Write,
+    Cursor, Expiry, Finding, ListPage, ListQuery, Loaded, NewData, Outcome, PurgeBatch, PurgeLimits,
+    Rotation, SessionStore, StoreError, StoreStats, Touch, Update, Write,
 };
 use crate::record::{Clock, Columns, SessionId, SessionRecord, StoredData, Timestamp, UserId};
 
@@ -215,7 +215,10 @@ impl Shard {
         let changed = SessionRecord::from_columns(Columns {
             id,
             user_id: user_id.unwrap_or_else(|| row.user_id().cloned()),
-            data: StoredData::Text(data),
+            data: match data {
+                NewData::Keep => expected,
+                NewData::Text(text) => StoredData::Text(text),
+            },
             created_at: row.created_at(),
             expires_at: match expires_at {
                 Expiry::Keep => row.expires_at(),

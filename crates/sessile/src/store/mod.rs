@@ -77,7 +77,7 @@ pub use redis::RedisStore;
 #[cfg(feature = "sqlite")]
 pub use sqlite::SqliteStore;
 pub use url::{StoreUrl, StoreUrlError};
-pub use write::{Expiry, Outcome, Rotation, Touch, Update, Write};
+pub use write::{Expiry, NewData, Outcome, Rotation, Touch, Update, Write};
 
 /// What loading one id gives: the row, nothing, or why not.
 pub type Loaded = Result<Option<SessionRecord>, StoreError>;
@@ -156,10 +156,12 @@ pub trait SessionStore: Send + Sync + 'static {
     /// A page of rows in a stable order. A row that cannot be read is reported and passed by.
     async fn list(&self, query: &ListQuery) -> Result<ListPage, StoreError>;
 
-    /// Deletes all rows of `user`, but not `keep`, in one atomic step; their ids.
+    /// Deletes all rows of `user`, but not `keep`, and returns their ids.
     ///
-    /// Atomic means: a session of the user that is rotated meanwhile is deleted under its old id or
-    /// its new one, never missed in between.
+    /// A session of the user that is rotated at the same time is deleted under its old id or its new one, never
+    /// missed in between. A row that another program has locked does not protect the others: they are deleted at
+    /// once, then the store waits for the locked ones within its own bound. What is still locked after that is
+    /// [`StoreError::PartlyDeleted`], and the caller repeats the call later.
     async fn delete_user(&self, user: &UserId, keep: Option<SessionId>)
     -> Result<Vec<SessionId>, StoreError>;
 

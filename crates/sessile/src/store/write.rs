@@ -65,14 +65,59 @@ pub struct Update {
     pub id: SessionId,
     /// The data that was read: the compare of compare-and-swap.
     pub expected: StoredData,
-    /// The new data.
-    pub data: Arc<str>,
+    /// The new data, or that it stays.
+    pub data: NewData,
     /// The new user, if it is to change: `Some(None)` makes the session anonymous.
     pub user_id: Option<Option<UserId>>,
     /// What becomes of the expiry.
     pub expires_at: Expiry,
     /// The engine's clock, to be asked when the statement leaves.
     pub now: Now,
+}
+
+/// What an [`Update`] does to `data`.
+///
+/// ```
+/// use sessile::store::NewData;
+///
+/// assert_eq!(NewData::from("{}").text(), Some("{}"));
+/// assert_eq!(NewData::Keep.text(), None);
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NewData {
+    /// Leaves it, once it was compared with [`Update::expected`]: the statement changes the expiry or the user, and
+    /// the store does not write the text again.
+    Keep,
+    /// Replaces it with this text.
+    Text(Arc<str>),
+}
+
+impl NewData {
+    /// Returns the text that replaces the old one, if there is one.
+    pub fn text(&self) -> Option<&str> {
+        match self {
+            NewData::Keep => None,
+            NewData::Text(text) => Some(text),
+        }
+    }
+}
+
+impl From<Arc<str>> for NewData {
+    fn from(text: Arc<str>) -> NewData {
+        NewData::Text(text)
+    }
+}
+
+impl From<&str> for NewData {
+    fn from(text: &str) -> NewData {
+        NewData::Text(text.into())
+    }
+}
+
+impl From<String> for NewData {
+    fn from(text: String) -> NewData {
+        NewData::Text(text.into())
+    }
 }
 
 /// What an [`Update`] does to `expires_at`.

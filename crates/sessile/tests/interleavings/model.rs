@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 use sessile::record::{SessionId, SessionRecord, StoredData};
-use sessile::store::{Outcome, Touch, Update, Write};
+use sessile::store::{NewData, Outcome, Touch, Update, Write};
 
 use crate::actors::{Deed, Part};
 use crate::gate::Did;
@@ -164,9 +164,7 @@ impl Model {
         let deed = self.deed(actor);
         let renews = match &write {
             Write::Touch(_) => true,
-            Write::Update(update) => {
-                matches!(&update.expected, StoredData::Text(text) if *text == update.data)
-            }
+            Write::Update(update) => update.data == NewData::Keep,
             _ => false,
         };
         if !renews && !matches!(self.parts[actor], Part::Revoke | Part::RevokeOf) {

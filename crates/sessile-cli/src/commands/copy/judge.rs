@@ -100,7 +100,7 @@ fn replacement(source: &SessionRecord, there: &SessionRecord, now: Timestamp) ->
     Verdict::Replace(vec![Write::Update(Update {
         id: source.id(),
         expected: there.stored_data().clone(),
-        data: Arc::clone(data),
+        data: Arc::clone(data).into(),
         user_id: Some(source.user_id().cloned()),
         expires_at: Expiry::Set(source.expires_at()),
         // It becomes the row's `updated_at`.

@@ -2,7 +2,8 @@
 
 use super::subject::{Subject, at, end, id, rotate, row, text, touch, update};
 use super::verdict::{Verdict, same, same_row};
-use crate::store::{Expiry, Liveness, StoreStats, Update, Write};
+use crate::record::{SessionRecord, StoredData};
+use crate::store::{Expiry, Liveness, NewData, Outcome, StoreStats, Update, Write};
 
 /// [F01] [F04] All six columns come back as they went in, and nobody else's row with them.
 pub(super) async fn a_new_row_is_loaded_as_it_was_inserted(store: Subject) -> Verdict {
@@ -70,6 +71,43 @@ pub(super) async fn an_update_to_what_is_there_already_applies(store: Subject) -
     };
     store.applies(Write::Update(again), "an update that changes nothing").await?;
     store.holds_row(&same, "the row after it").await
+}
+
+/// [F08] An update that keeps the data still compares it: alone, in a batch, and on a row without data.
+pub(super) async fn an_update_that_keeps_the_data_compares_it(store: Subject) -> Verdict {
+    let later = at(9_000);
+    let keeping = |row: &SessionRecord, now| Update {
+        data: NewData::Keep,
+        expires_at: Expiry::Extend(later),
+        ..update(row, "", at(now))
+    };
+    for batch in [false, true] {
+        let number = u64::from(batch) * 10;
+        let read = row(number).user("ada").data(r#"{"a": 1}"#).expires(at(5_000)).build();
+        let empty = row(number + 1).stored(StoredData::Null).expires(at(5_000)).build();
+        let changed = row(number + 2).data(r#"{"a": 2}"#).expires(at(5_000)).build();
+        store.insert([&read, &empty, &changed]).await?;
+        let stale = Update { expected: text(r#"{"a": 1}"#), ..keeping(&changed, 1) };
+        let named = Update { user_id: Some(None), expires_at: Expiry::Keep, ..keeping(&read, 2) };
+        let writes = [keeping(&read, 1), keeping(&empty, 1), stale, named].map(Write::Update);
+        let outcomes = if batch {
+            store.apply_many(writes.to_vec()).await.into_iter().collect::<Result<Vec<_>, _>>()?
+        } else {
+            let mut outcomes = Vec::new();
+            for write in writes {
+                outcomes.push(store.apply(write).await?);
+            }
+            outcomes
+        };
+        let expected = [Outcome::Applied, Outcome::Applied, Outcome::Unmatched, Outcome::Applied];
+        same(&outcomes, &expected.to_vec(), "updates that keep the data")?;
+        let after = row(number).data(r#"{"a": 1}"#).expires(later).updated(at(2)).build();
+        store.holds_row(&after, "the row whose data stays").await?;
+        let after = row(number + 1).stored(StoredData::Null).expires(later).updated(at(1)).build();
+        store.holds_row(&after, "the row without data").await?;
+        store.holds_row(&changed, "the row whose data had changed").await?;
+    }
+    Ok(())
 }
 
 /// [G02] Law 1: whoever read older data must read again.

@@ -16,7 +16,7 @@ use super::row::{bound_id, cut};
 use super::session::Session;
 use super::sql::{self, Change, Kept};
 use crate::record::{SessionId, SessionRecord, StoredData, Timestamp};
-use crate::store::{Expiry, Outcome, Rotation, Write};
+use crate::store::{Expiry, NewData, Outcome, Rotation, Write};
 
 /// Rows in one statement, at most: each is found by looking through the ids before it.
 const WIDEST: usize = 128;
@@ -86,8 +86,14 @@ impl Lines {
             }
             Write::Update(update) => {
                 line.takes(&update.expected, update.now.get()) && {
-                    line.data = StoredData::Text(Arc::clone(&update.data));
-                    line.change(Change::Data);
+                    match &update.data {
+                        // `updated_at` moves with every change, here beside the expiry.
+                        NewData::Keep => line.change(Change::Expiry),
+                        NewData::Text(text) => {
+                            line.data = StoredData::Text(Arc::clone(text));
+                            line.change(Change::Data);
+                        }
+                    }
                     match update.expires_at {
                         Expiry::Keep => {}
                         Expiry::Extend(to) => line.expire(cut(to, digits).max(line.expires_at)),

@@ -20,7 +20,7 @@ pub(super) const BESIDE: u64 = 4_096;
 pub(super) fn foregone(write: &Write, place: &Place) -> Option<Made> {
     let (expected, data, record) = match write {
         Write::Insert(record) => (None, 0, Some(record)),
-        Write::Update(update) => (Some(&update.expected), update.data.len(), None),
+        Write::Update(update) => (Some(&update.expected), update.data.text().map_or(0, str::len), None),
         Write::Rotate(rotation) => (Some(&rotation.expected), 0, Some(&rotation.record)),
         Write::Touch(_) | Write::Delete(_) => return None,
     };
@@ -51,7 +51,7 @@ pub(super) fn statement(write: &Write, place: &Place) -> (Kept, Vec<Value>) {
         }
         Write::Update(update) => {
             let now = bound_time(update.now.get());
-            let mut values = vec![Value::from(&*update.data), now.clone()];
+            let mut values = vec![update.data.text().map_or(Value::NULL, Value::from), now.clone()];
             match update.expires_at {
                 Expiry::Keep => {}
                 Expiry::Extend(to) | Expiry::Set(to) => values.push(expiry(to)),

@@ -35,7 +35,8 @@ const RENAME: &str = "UPDATE @table SET user_id = @pick, data = @pick, created_a
 /// The value that belongs to the row's id. Those that only fill the statement up are never found.
 const PICK: &str = "ELT(FIELD(id, @ids), @ids)";
 
-const UPDATE: &str = "UPDATE @table SET data = ?, updated_at = ?@expiry@user \
+/// Data of NULL is kept.
+const UPDATE: &str = "UPDATE @table SET data = COALESCE(?, data), updated_at = ?@expiry@user \
     WHERE id = ? AND @exact(id) = ? AND @exact(data) <=> ? AND expires_at > ?";
 
 const TOUCH: &str = "UPDATE @table SET expires_at = ?, updated_at = ? \

@@ -26,7 +26,7 @@ pub(super) struct Call {
 pub(super) fn foregone(write: &Write) -> Option<Made> {
     let (expected, data, record) = match write {
         Write::Insert(record) => (None, None, Some(record)),
-        Write::Update(update) => (Some(&update.expected), Some(&update.data), None),
+        Write::Update(update) => (Some(&update.expected), update.data.text(), None),
         Write::Rotate(rotation) => (Some(&rotation.expected), None, Some(&rotation.record)),
         Write::Touch(_) | Write::Delete(_) => return None,
     };
@@ -145,7 +145,7 @@ impl Call {
                     ids,
                     array(&of, |update| text(&update.expected)),
                     array(&of, |update| Micros::from(update.now.get())),
-                    array(&of, |update| &*update.data),
+                    array(&of, |update| update.data.text()),
                     array(&of, |update| match update.expires_at {
                         Expiry::Keep => None,
                         Expiry::Extend(to) | Expiry::Set(to) => Some(Micros::from(to)),

@@ -16,8 +16,8 @@ const INSERT: &str = "INSERT INTO @table AS t (id, user_id, data, created_at, ex
     SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::timestamp[], $5::timestamp[], \
     $6::timestamp[]) ON CONFLICT (id) DO NOTHING RETURNING t.id";
 
-/// An expiry of NULL is to be kept.
-const UPDATE: &str = "UPDATE @table AS t SET data = u.data, updated_at = u.now, \
+/// Data and an expiry of NULL are kept. PostgreSQL does not write a long text again that stays what it is.
+const UPDATE: &str = "UPDATE @table AS t SET data = coalesce(u.data, t.data), updated_at = u.now, \
     expires_at = CASE WHEN u.extends THEN greatest(t.expires_at, u.expires_at) \
     ELSE coalesce(u.expires_at, t.expires_at) END, \
     user_id = CASE WHEN u.sets_user THEN u.user_id ELSE t.user_id END \

@@ -100,9 +100,10 @@ impl<'a> Scribe<'a> {
             Expiry::Extend(to) => ("extend", Some(to)),
             Expiry::Set(to) => ("set", Some(to)),
         };
-        let mut rest = Vec::with_capacity(11);
-        rest.extend([text(update.now.get()), is_text, content, lent(&update.data)]);
-        rest.extend([lent(user_change), lent(change)]);
+        let mut rest = Vec::with_capacity(12);
+        let data = update.data.text();
+        rest.extend([text(update.now.get()), is_text, content, lent(data.unwrap_or_default())]);
+        rest.extend([lent(user_change), lent(change), lent(if data.is_some() { "set" } else { "keep" })]);
         if update.user_id.is_some() || expires_at.is_some() {
             let [expiry, count, last] = match expires_at {
                 Some(to) => [text(to), micros(to), made(end(to))],

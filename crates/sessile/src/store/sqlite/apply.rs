@@ -33,7 +33,7 @@ fn update(connection: &Connection, sql: &Sql, update: &Update) -> rusqlite::Resu
     statement.raw_bind_parameter(1, update.id.to_text().as_str())?;
     statement.raw_bind_parameter(2, Data(&update.expected))?;
     statement.raw_bind_parameter(3, Time::from(update.now.get()))?;
-    statement.raw_bind_parameter(4, &*update.data)?;
+    statement.raw_bind_parameter(4, update.data.text())?;
     if let Expiry::Extend(to) | Expiry::Set(to) = update.expires_at {
         statement.raw_bind_parameter(5, Time::from(to))?;
     }

@@ -17,7 +17,8 @@ const LOAD: &str = "SELECT id, user_id, data, created_at, expires_at, updated_at
 const INSERT: &str = "INSERT INTO @table (id, user_id, data, created_at, expires_at, updated_at) \
     VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT (id) DO NOTHING";
 
-const UPDATE: &str = "UPDATE @table SET data = ?4, updated_at = ?3@expiry@user \
+/// Data of NULL is kept. SQLite writes no page again that stays what it is.
+const UPDATE: &str = "UPDATE @table SET data = coalesce(?4, data), updated_at = ?3@expiry@user \
     WHERE id = ?1 AND data IS ?2 AND sessile_time(expires_at) > ?3";
 
 const TOUCH: &str = "UPDATE @table SET expires_at = ?2, updated_at = ?3 \
