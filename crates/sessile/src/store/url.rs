@@ -329,9 +329,9 @@ pub(super) fn option_name<'a>(option: &'a str, all: &str) -> &'a str {
 /// Whether an option's name says that its value is a secret.
 pub(super) fn is_secret(option: &str) -> bool {
     let name = decoded(option.split('=').next().unwrap_or_default()).map(|name| name.to_ascii_lowercase());
-    // The URL of a feed has a password in it.
-    let words = ["pass", "pwd", "secret", "token", "auth", "feed_url"];
-    name.is_none_or(|name| words.iter().any(|word| name.contains(word)))
+    name.is_none_or(|name| {
+        ["pass", "pwd", "secret", "token", "auth", "feed_url"].iter().any(|word| name.contains(word))
+    })
 }
 
 /// What a URL is refused with in which a password may reach beyond `user:password@host`.
