@@ -160,9 +160,9 @@ async fn no_crypto_provider_is_installed() {
 async fn a_broken_encrypted_connection_is_replaced() {
     let authority = Authority::new();
     let server = showing(&authority.certify("localhost"), &authority.root()).await;
+    let proxy = Proxy::to(([127, 0, 0, 1], server.port()).into()).await;
     let alive = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
     let before = alive();
-    let proxy = Proxy::to(([127, 0, 0, 1], server.port()).into()).await;
     let url = server.url().replace(&format!("127.0.0.1:{}", server.port()), &proxy.address.to_string());
     let options = MySqlStore::options().timeout(Duration::from_secs(2));
     let store = options.connect(&format!("{url}?ssl-ca={}", authority.root())).await.unwrap();
@@ -178,6 +178,5 @@ async fn a_broken_encrypted_connection_is_replaced() {
     proxy.open();
     until(async || store.load(id(1)).await.is_ok()).await;
     drop(store);
-    drop(proxy);
     until(async || alive() <= before).await;
 }
