@@ -12,9 +12,11 @@ mod answer;
 #[cfg(any(feature = "postgres", feature = "mysql", feature = "redis"))]
 mod backoff;
 #[cfg(any(feature = "postgres", feature = "mysql"))]
-mod chain;
+mod blocked_writes;
 #[cfg(feature = "conformance")]
 pub mod conformance;
+#[cfg(any(feature = "postgres", feature = "mysql"))]
+mod ending;
 mod error;
 mod feed;
 pub(crate) mod finding;
@@ -48,7 +50,7 @@ mod purge;
 pub mod redis;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
-#[cfg(any(feature = "postgres", feature = "mysql"))]
+#[cfg(any(feature = "postgres", feature = "mysql", feature = "redis"))]
 mod tls;
 #[cfg(any(feature = "sqlite", feature = "redis"))]
 mod trial;

@@ -267,8 +267,7 @@ impl Place {
             return self.too_small(&refusal.message);
         }
         if is(code::LOCKED) {
-            let waited = self.lock_wait.as_millis();
-            return unavailable(format!("the row is locked by another transaction, waited {waited} ms"));
+            return self.locked();
         }
         let reason = format!("{}: {}", self.server, refusal.message);
         if is(code::LETS_NOBODY_IN) {
@@ -282,6 +281,12 @@ impl Place {
             return StoreError::Unavailable { store: NAME, reason, source: Some(refusal.into()) };
         }
         backend(action, refusal)
+    }
+
+    /// The error for a write whose row another transaction had locked all the time.
+    pub(super) fn locked(&self) -> StoreError {
+        let waited = self.lock_wait.as_millis();
+        unavailable(format!("the row is locked by another transaction, waited {waited} ms"))
     }
 
     pub(super) fn no_table(&self) -> StoreError {

@@ -45,8 +45,8 @@ impl MySqlOptions {
     }
 
     /// Connections for loads, 4 by default, at least one, made when first needed. Requests that find none
-    /// free share the next statement, so few are enough. There are up to two more for writes, one for
-    /// listings, counts and purges, and four while writes wait for rows that others have locked.
+    /// free share the next statement, so few are enough. There are up to two more for writes, three for listings,
+    /// counts and purges, two for ending a user's sessions, and two while rows are locked by other programs.
     pub fn connections(mut self, connections: usize) -> MySqlOptions {
         self.connections = connections.max(1);
         self

@@ -34,9 +34,15 @@ pub(super) enum Duty {
     Loads,
     /// Writes that wait for no lock, as far as the server can do without.
     Writes,
-    /// Writes that wait for rows that others have locked.
-    Patience,
-    /// Statements on many rows.
+    /// Writes whose rows are locked by others, tried again.
+    Retries,
+    /// First attempts at deleting a user's rows.
+    Endings,
+    /// The attempts after those.
+    StuckEndings,
+    /// Listings.
+    Lists,
+    /// Statements on the whole table, and purges.
     Surveys,
 }
 
@@ -177,8 +183,11 @@ impl Duty {
         match self {
             Duty::Loads => "loads",
             Duty::Writes => "writes",
-            Duty::Patience => "writes that wait for locked rows",
-            Duty::Surveys => "listings, counts and purges",
+            Duty::Retries => "writes to locked rows",
+            Duty::Endings => "ending a user's sessions",
+            Duty::StuckEndings => "ending a user's sessions beside locked rows",
+            Duty::Lists => "listings",
+            Duty::Surveys => "counts and purges",
         }
     }
 
@@ -186,7 +195,7 @@ impl Duty {
     fn idle_limit(self, wait_timeout: Duration) -> Duration {
         match self {
             Duty::Loads => IDLE_LOADS,
-            Duty::Writes | Duty::Patience | Duty::Surveys => IDLE.min(wait_timeout / 2),
+            _ => IDLE.min(wait_timeout / 2),
         }
     }
 }
@@ -257,7 +266,10 @@ impl Dialler {
                 self.has_connected.store(true, Ordering::Relaxed);
                 let (place, sql) = (Arc::clone(&self.place), Arc::clone(&self.sql));
                 let idle_limit = duty.idle_limit(server.wait_timeout);
-                Ok(Session::new(conn, place, sql, server.version.skips_locked(), age, idle_limit))
+                let skips = server.version.skips_locked();
+                let mut session = Session::new(conn, place, sql, skips, age, idle_limit);
+                session.waits_for_locks = !server.version.is_mariadb;
+                Ok(session)
             }
             // The same user and password were right before: they are being changed.
             Some(Err(fault)) if fault.is_not_let_in() && self.has_connected.load(Ordering::Relaxed) => {
@@ -297,8 +309,9 @@ impl Dialler {
         let long = self.place.lock_wait.as_secs().max(1);
         let rows = match duty {
             // Elsewhere a second is the least that can be said.
-            Duty::Writes => u64::from(!server.is_mariadb),
-            Duty::Loads | Duty::Patience | Duty::Surveys => long,
+            Duty::Writes | Duty::Retries | Duty::Endings => u64::from(!server.is_mariadb),
+            Duty::StuckEndings => 1,
+            Duty::Loads | Duty::Lists | Duty::Surveys => long,
         };
         settings::lock_waits(rows, long)
     }

@@ -29,6 +29,8 @@ pub(super) struct Session {
     sql: Arc<Sql>,
     /// Whether the server can pass by what others have locked.
     pub(super) skips: bool,
+    /// Whether a statement that does not skip waits for a locked row, a second at least.
+    pub(super) waits_for_locks: bool,
     /// Which of the times of the store it is of: see the pool.
     pub(super) age: u64,
     pub(super) used: Instant,
@@ -53,6 +55,7 @@ impl Session {
             place,
             sql,
             skips,
+            waits_for_locks: false,
             age,
             used: Instant::now(),
             idle_limit,
