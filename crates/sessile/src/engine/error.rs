@@ -1,6 +1,6 @@
 //! What can go wrong between a request and the store.
 
-use crate::record::{DataError, RandomError, Timestamp};
+use crate::record::{DataError, InvalidRealm, RandomError, Timestamp};
 use crate::store::StoreError;
 
 /// A session could not be loaded or committed.
@@ -73,4 +73,31 @@ impl EngineError {
             _ => false,
         }
     }
+}
+
+/// A service that cannot have this realm.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RealmError {
+    /// The name cannot be one.
+    #[error(transparent)]
+    Name(#[from] InvalidRealm),
+    /// Sessions are named by their id, which is the same in every realm.
+    #[error(
+        "the policy puts a session's id into the cookie, so realm {name:?} would keep nothing apart: use a policy with \
+         `Naming::Token`, or a second table"
+    )]
+    ById {
+        /// The name of the realm.
+        name: String,
+    },
+    /// Another framework's cookie names its sessions outside of every realm.
+    #[error(
+        "the sessions of an accepted old cookie are of no realm, so realm {name:?} would not know them: leave out \
+         `accept_old`, or the realm"
+    )]
+    OldCookie {
+        /// The name of the realm.
+        name: String,
+    },
 }

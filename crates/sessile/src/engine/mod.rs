@@ -33,7 +33,8 @@ use futures_util::future::Either;
 use smallvec::SmallVec;
 
 use crate::record::{
-    Clock, Random, RandomError, SessionId, SessionRecord, SessionToken, SystemClock, SystemRandom, Timestamp,
+    Clock, Random, RandomError, Realm, SessionId, SessionRecord, SessionToken, SystemClock, SystemRandom,
+    Timestamp,
 };
 use crate::store::finish::Finish;
 use crate::store::group::{Bounds, Group};
@@ -49,7 +50,7 @@ pub(crate) use commit::Committed;
 pub use credential::Credential;
 pub(crate) use credential::Credentials;
 pub(crate) use ending::{Ending, Endings};
-pub use error::EngineError;
+pub use error::{EngineError, RealmError};
 pub use event::{Event, Listener, Rejection};
 pub use interval::IntervalTooShort;
 pub(crate) use meta::Meta;
@@ -81,6 +82,7 @@ use watch::Watchers;
 #[derive(Clone)]
 pub struct Sessions {
     inner: Arc<Inner>,
+    realm: Option<Realm>,
 }
 
 struct Inner {
@@ -249,6 +251,7 @@ impl SessionsBuilder {
                 watchers,
                 feed,
             }),
+            realm: None,
         }
     }
 }
@@ -300,6 +303,35 @@ impl Sessions {
             watchers: Arc::new(Watchers::default()),
             feed: None,
         }
+    }
+
+    /// The same service in a realm: its tokens name no session of another realm or of none, and theirs none of its.
+    ///
+    /// Sign-ins of the two are apart, the table is not: [`list`](Self::list), [`revoke_user`](Self::revoke_user),
+    /// [`get`](Self::get) and whatever else takes a user or an id reach the sessions of all realms.
+    ///
+    /// ```
+    /// use sessile::{Sessions, store::MemoryStore};
+    ///
+    /// let site = Sessions::new(MemoryStore::new());
+    /// let admin = site.in_realm("admin")?;
+    /// # let _ = admin;
+    /// # Ok::<(), sessile::engine::RealmError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// When the name cannot be one, or the policy names sessions by their id ([`Naming::Id`]), which no realm changes.
+    pub fn in_realm(&self, name: &str) -> Result<Sessions, RealmError> {
+        let realm = Realm::new(name)?;
+        if self.policy().naming() == Naming::Id {
+            return Err(RealmError::ById { name: name.to_owned() });
+        }
+        Ok(Sessions { inner: Arc::clone(&self.inner), realm: Some(realm) })
+    }
+
+    /// The realm of its tokens, if they have one.
+    pub fn realm(&self) -> Option<&Realm> {
+        self.realm.as_ref()
     }
 
     /// The policy in force.
@@ -533,7 +565,7 @@ impl Sessions {
     fn new_credential(&self) -> Result<Credential, EngineError> {
         let random = &*self.inner.random;
         Ok(match self.policy().naming() {
-            Naming::Token => Credential::Token(SessionToken::generate(random)?),
+            Naming::Token => Credential::Token(SessionToken::generate_in(self.realm.as_ref(), random)?),
             Naming::Id => Credential::Id(SessionId::random(random)?),
         })
     }

@@ -11,6 +11,7 @@ mod identity;
 mod key;
 mod lazy;
 mod state;
+mod transport;
 
 use std::fmt;
 use std::sync::Arc;
@@ -25,8 +26,8 @@ pub use flash::Flash;
 pub use key::{AsKey, Key};
 pub use lazy::LazySession;
 pub(crate) use lazy::{Head, Named, Shared, Shown};
-pub(crate) use state::Answer;
 use state::State;
+pub use transport::CredentialChange;
 
 /// The session of one request. Cheap to clone; all clones are the same session.
 ///
