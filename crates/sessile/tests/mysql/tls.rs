@@ -123,6 +123,19 @@ async fn p521_is_verified() {
     assert!(connects(&format!("{url}?ssl-mode=verify_identity&ssl-ca={other}")).await.is_err());
 }
 
+/// [R19] Certificates of X.509 version 1 cannot be verified: they are accepted where none is, and named otherwise.
+#[tokio::test(flavor = "multi_thread")]
+async fn version_1_is_accepted_unverified() {
+    let authority = Authority::new();
+    let shown = authority.version_1();
+    let server = showing(&shown, &authority.root()).await;
+    works(&connects(&(server.url() + "?ssl-mode=required")).await.unwrap()).await;
+    for roots in [&shown.certificate, &authority.root()] {
+        let error = connects(&format!("{}?ssl-ca={roots}", server.url())).await.unwrap_err();
+        assert!(error.contains("X.509 version 1"), "{error}");
+    }
+}
+
 /// [R19] A user that the server only accepts with a certificate.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_certificate_is_shown() {
