@@ -30,6 +30,17 @@ pub enum EngineError {
     /// elsewhere. The change is not made, because that would bring it back.
     #[error("the session ended while this request was changing it")]
     Ended,
+    /// The value that this request took is not there any more: another request took or changed it first. Nothing
+    /// is written. [`Session::take_once`](crate::Session::take_once) tells that before the handler goes on.
+    #[error("the session value {key:?}, which this request took, was taken or changed by another request")]
+    AlreadyTaken {
+        /// Its key.
+        key: Box<str>,
+    },
+    /// The session belongs to another user than when this request began: another program signed somebody in or
+    /// out under the same id. Nothing is written.
+    #[error("the session's user changed while this request was changing it")]
+    UserChanged,
     /// Others changed the session faster than this request could.
     #[error("the session changed {attempts} times while this request tried to change it")]
     Contended {

@@ -21,6 +21,7 @@ mod plan;
 mod policy;
 mod purge;
 mod renewals;
+mod size;
 mod turns;
 mod watch;
 
@@ -33,8 +34,8 @@ use futures_util::future::Either;
 use smallvec::SmallVec;
 
 use crate::record::{
-    Clock, Random, RandomError, Realm, SessionId, SessionRecord, SessionToken, SystemClock, SystemRandom,
-    Timestamp,
+    Clock, InvalidUserId, Random, RandomError, Realm, SessionId, SessionRecord, SessionToken, SystemClock,
+    SystemRandom, Timestamp, UserId,
 };
 use crate::store::finish::Finish;
 use crate::store::group::{Bounds, Group};
@@ -45,7 +46,7 @@ use crate::store::{Feed, FeedListener, Grouping, Loaded, News, Outcome, SessionS
 pub use admin::{Description, NewSession, Selection};
 pub use cache::{CacheError, CacheOptions, CacheStats};
 pub use changes::Changes;
-pub(crate) use changes::{SignIn, UpdateValue};
+pub(crate) use changes::{SignIn, Step, UpdateValue};
 pub(crate) use commit::Committed;
 pub use credential::Credential;
 pub(crate) use credential::Credentials;
@@ -58,6 +59,7 @@ pub(crate) use plan::{Base, keeps_data};
 pub use policy::{Lifetimes, Naming, Policy};
 pub use purge::{PurgeReport, PurgeSchedule, PurgeTask};
 pub(crate) use renewals::Renewal;
+pub(crate) use size::{CSRF_TOKEN, check_value};
 pub use watch::{Ended, Watch};
 
 use background::Background;
@@ -337,6 +339,17 @@ impl Sessions {
     /// The policy in force.
     pub fn policy(&self) -> &Policy {
         &self.inner.policy
+    }
+
+    /// Bytes that a session may hold: [`Policy::max_data_bytes`], or less where the store's column holds less.
+    pub(crate) fn data_limit(&self) -> usize {
+        let column = self.store().data_limit().map(|bytes| bytes.saturating_sub(size::OWN_BYTES));
+        column.unwrap_or(usize::MAX).min(self.policy().max_data_bytes)
+    }
+
+    /// Refuses a user id that the store's column does not hold.
+    pub(crate) fn check_user_id(&self, user: &UserId) -> Result<(), InvalidUserId> {
+        user.check_fits(self.store().user_id_limit())
     }
 
     /// The store.

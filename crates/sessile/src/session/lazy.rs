@@ -104,7 +104,7 @@ impl<S: ?Sized + Shown> Shared<S> {
         self.hand_over();
     }
 
-    fn head_is(&self, head: Head) -> bool {
+    pub(super) fn head_is(&self, head: Head) -> bool {
         self.head.load(Ordering::SeqCst) == head as u8
     }
 
@@ -235,7 +235,16 @@ impl Shared {
     }
 
     pub(super) async fn commit(&self) -> Result<(), SessionError> {
-        let _turn = self.opened().committing.lock().await;
+        let _turn = self.commit_turn().await;
+        self.commit_in_turn().await
+    }
+
+    /// Waits until no other commit of this request is on its way.
+    pub(super) async fn commit_turn(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.opened().committing.lock().await
+    }
+
+    pub(super) async fn commit_in_turn(&self) -> Result<(), SessionError> {
         let has_head = self.head_is(Head::Waits);
         let (base, changes) = {
             let mut state = self.state();
