@@ -30,11 +30,34 @@ pub enum EngineError {
     /// elsewhere. The change is not made, because that would bring it back.
     #[error("the session ended while this request was changing it")]
     Ended,
+    /// The value that this request took is not there any more: another request took or changed it first. Nothing
+    /// is written. [`Session::take_once`](crate::Session::take_once) tells that before the handler goes on.
+    #[error("the session value {key:?}, which this request took, was taken or changed by another request")]
+    AlreadyTaken {
+        /// Its key.
+        key: Box<str>,
+    },
+    /// The session belongs to another user than when this request began: another program signed somebody in or
+    /// out under the same id. Nothing is written.
+    #[error("the session's user changed while this request was changing it")]
+    UserChanged,
     /// Others changed the session faster than this request could.
     #[error("the session changed {attempts} times while this request tried to change it")]
     Contended {
         /// [`Policy::max_attempts`](super::Policy::max_attempts).
         attempts: u32,
+    },
+    /// Some of a user's sessions have ended, and others are locked by another program. Those are ended in the
+    /// background as soon as they are free; [`Event::EndingFailed`](super::Event::EndingFailed) is told if that
+    /// fails for two minutes.
+    #[error(
+        "{ended} sessions of the user have ended, and {pending} are locked by another program: they are ended in the background"
+    )]
+    EndingsPending {
+        /// How many have ended.
+        ended: usize,
+        /// How many are left.
+        pending: usize,
     },
     /// The store's clock and ours disagree, so nothing is purged: live sessions must not pay for it.
     #[error("this machine's clock says {ours} and the store's says {theirs}: set them right before purging")]
@@ -57,7 +80,7 @@ impl EngineError {
     pub fn is_transient(&self) -> bool {
         match self {
             EngineError::Store(error) => error.is_transient(),
-            EngineError::Contended { .. } => true,
+            EngineError::Contended { .. } | EngineError::EndingsPending { .. } => true,
             _ => false,
         }
     }

@@ -240,6 +240,9 @@ fn describe(error: &SessionError) -> (StatusCode, &'static str) {
         SessionError::Engine(EngineError::Ended) => {
             (StatusCode::CONFLICT, "Your session ended while this request was changing it. Please try again.")
         }
+        SessionError::Engine(EngineError::AlreadyTaken { .. } | EngineError::UserChanged) => {
+            (StatusCode::CONFLICT, "Your session was changed by another request at the same time.")
+        }
         SessionError::Engine(EngineError::TooLarge { .. }) => {
             (StatusCode::PAYLOAD_TOO_LARGE, "Your session cannot hold that much.")
         }

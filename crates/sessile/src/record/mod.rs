@@ -15,8 +15,8 @@ mod user;
 mod value;
 mod visible;
 
-pub(crate) use data::Outline;
 pub use data::SessionData;
+pub(crate) use data::{Ordered, Outline, ReadKey, RemovedKey};
 pub use error::{DataError, RESERVED_KEY};
 pub use fingerprint::Fingerprint;
 pub use id::{IdText, InvalidSessionId, SessionId};
@@ -27,5 +27,5 @@ pub use stored::{MAX_STORED_BYTES, StoredData};
 pub use time::{Clock, ManualClock, Now, SqlText, SystemClock, Timestamp};
 pub use token::{InvalidSessionToken, SessionToken};
 pub use user::{InvalidUserId, MAX_USER_ID_CHARS, UserId};
-pub(crate) use value::ValueText;
+pub(crate) use value::{ListItem, ValueText};
 pub use visible::Visible;

@@ -62,6 +62,17 @@ pub enum StoreError {
         source: Option<Source>,
     },
 
+    /// The server, or what lies in front of it, is of a kind or in a mode that this store cannot work with.
+    #[error("the {store} store cannot work here: {problem} ({remedy})")]
+    Unsupported {
+        /// [`SessionStore::name`](super::SessionStore::name).
+        store: &'static str,
+        /// What was found.
+        problem: String,
+        /// What would put it right.
+        remedy: String,
+    },
+
     /// The table is missing, or is not the `sessions` table.
     #[error("{} ({})", Visible(.problem), Visible(.remedy))]
     Schema {
@@ -75,10 +86,11 @@ pub enum StoreError {
     #[error(transparent)]
     Malformed(#[from] MalformedRow),
 
-    /// Some of a user's rows are deleted, and others are still locked by another program:
-    /// see [`SessionStore::delete_user`](super::SessionStore::delete_user). Worth trying again.
+    /// Some of a user's rows are deleted, and others are still locked by another program, or on a server that
+    /// does not answer: see [`SessionStore::delete_user`](super::SessionStore::delete_user). Worth trying again.
     #[error(
-        "the {store} store deleted {} rows of the user, and {pending} are locked by another program",
+        "the {store} store deleted {} rows of the user, and {pending} are left: another program has locked them, or \
+         their server does not answer",
         .deleted.len()
     )]
     PartlyDeleted {
