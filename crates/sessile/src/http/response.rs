@@ -325,6 +325,25 @@ fn title(status: StatusCode) -> &'static str {
 mod tests {
     use super::*;
 
+    /// Messages go into JSON and HTML as they are.
+    #[test]
+    fn messages_need_no_escapes() {
+        let full = StoreError::Full { store: "s", reason: String::new(), source: None };
+        for error in [
+            SessionError::MissingLayer,
+            SessionError::NoSession,
+            SessionError::ShuttingDown,
+            SessionError::Engine(EngineError::Ended),
+            SessionError::Engine(EngineError::UserChanged),
+            SessionError::Engine(EngineError::AlreadyTaken { key: "k".into() }),
+            SessionError::Engine(EngineError::TooLarge { bytes: 2, limit: 1 }),
+            SessionError::Engine(full.into()),
+        ] {
+            let message = describe(&error).1;
+            assert!(message.ends_with('.') && !message.contains(['"', '\\', '<', '&', '\n']), "{message:?}");
+        }
+    }
+
     /// The headers are those of browsers, fetch(), axios and curl.
     #[test]
     fn the_format_follows_accept() {
