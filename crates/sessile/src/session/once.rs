@@ -56,7 +56,7 @@ enum Offer {
     /// This request has changed what the row holds, and that is not committed.
     Uncommitted,
     /// The row's value, and the changes that take it out.
-    Stored(Arc<str>, Arc<Base>, Changes),
+    Stored(Arc<str>, Arc<Base>, Box<Changes>),
 }
 
 impl Shared {
@@ -106,7 +106,7 @@ impl Shared {
         let Some((base, changes)) = state.begin_taking(key, self.head_is(Head::Waits)) else {
             return Ok(Offer::Nothing);
         };
-        Ok(Offer::Stored(text, base, changes))
+        Ok(Offer::Stored(text, base, Box::new(changes)))
     }
 
     /// Shows what the row holds under the key by now.
