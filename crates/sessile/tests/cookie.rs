@@ -220,7 +220,7 @@ async fn the_one_live_cookie_wins_wherever_it_stands() {
     assert_eq!(stage.events(), [], "a dead one beside it is nothing to report");
 }
 
-/// [S15] Two live ones are refused, with an event; both sessions live on, and a login is a fresh session.
+/// [S15] [S26] Two live ones are refused, with an event. A login is a fresh session and ends both.
 #[tokio::test]
 async fn two_live_cookies_are_refused() {
     let stage = Stage::new();
@@ -239,7 +239,12 @@ async fn two_live_cookies_are_refused() {
     let answer = visitor.sends(Request::post("/").header(COOKIE, header), signs_in).await;
     assert_eq!(answer.set_cookies().len(), 1);
     assert!(![one, two].contains(&visitor.cookie().unwrap()));
-    assert_eq!((ada.does(who).await.body, eve.does(who).await.body), ("ada".into(), "eve".into()));
+    stage.sessions.settled().await;
+    assert_eq!((ada.does(who).await.body, eve.does(who).await.body), ("nobody".into(), "nobody".into()));
+    assert_eq!(
+        who_shows(&stage, &[format!("__Host-session={}", visitor.cookie().unwrap()).as_bytes()]).await,
+        "ada"
+    );
 }
 
 /// [S15] [R09] 64 KiB of cookies, ten thousand cookies: at most four look-ups in one statement, and the
