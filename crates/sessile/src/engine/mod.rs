@@ -48,7 +48,7 @@ pub use error::EngineError;
 pub use event::{Event, Listener, Rejection};
 pub(crate) use meta::Meta;
 pub(crate) use plan::{Base, keeps_data};
-pub use policy::{Lifetimes, Naming, Policy};
+pub use policy::{Lifetimes, Naming, Policy, PolicyError};
 pub use purge::{PurgeReport, PurgeSchedule, PurgeTask};
 pub(crate) use renewals::Renewal;
 pub(crate) use size::{CSRF_TOKEN, check_value};
