@@ -9,15 +9,15 @@ use sessile::engine::{Changes, EngineError};
 use sessile::record::StoredData;
 use sessile::store::{Expiry, NewData, Outcome, SessionStore as _, Update, Write};
 use sessile::{Policy, Session, SessionError, SessionId, UserId};
-use support::{Stage, Visitor};
+use support::{Stage, Visitor, Watched};
 
 type Done = Result<(), SessionError>;
 
 const OF_B: &str = r#"{"user_id": 2, "user_type": "user", "secret": "of B"}"#;
 
 /// Writes the whole data and perhaps the column, as Python does.
-async fn python_writes(stage: &Stage, id: SessionId, data: &str, user: Option<&str>) {
-    let row = stage.store.load(id).await.unwrap().unwrap();
+async fn python_writes(store: &Watched, id: SessionId, data: &str, user: Option<&str>) {
+    let row = store.load(id).await.unwrap().unwrap();
     let update = Update {
         id,
         expected: row.stored_data().clone(),
@@ -26,7 +26,7 @@ async fn python_writes(stage: &Stage, id: SessionId, data: &str, user: Option<&s
         expires_at: Expiry::Keep,
         now: row.updated_at().unwrap().into(),
     };
-    assert_eq!(stage.store.apply(Write::Update(update)).await.unwrap(), Outcome::Applied);
+    assert_eq!(store.apply(Write::Update(update)).await.unwrap(), Outcome::Applied);
 }
 
 async fn signed_in(stage: &Stage) -> (Visitor, SessionId) {
@@ -72,7 +72,7 @@ async fn a_change_in_flight_never_lands_in_another_users_session() {
         loop {
             let stage = Stage::with_policy(Policy::lback());
             let (mut visitor, id) = signed_in(&stage).await;
-            let rows = stage.another_process();
+            let rows = stage.store.clone();
             let answer = visitor
                 .does(async move |session: Session| -> Result<&'static str, SessionError> {
                     python_writes(&rows, id, of_another, None).await;
@@ -97,7 +97,7 @@ async fn a_change_in_flight_never_lands_in_another_users_session() {
 async fn the_column_counts_where_the_data_does_not() {
     for stage in Stage::everywhere(Policy::default()).await {
         let (mut visitor, id) = signed_in(&stage).await;
-        let rows = stage.another_process();
+        let rows = stage.store.clone();
         let answer = visitor
             .does(async move |session: Session| -> Done {
                 python_writes(&rows, id, r#"{"secret": "of B"}"#, Some("2")).await;
@@ -120,7 +120,7 @@ async fn the_column_counts_where_the_data_does_not() {
 async fn logins_and_changes_of_the_same_user_go_on() {
     let stage = Stage::with_policy(Policy::lback());
     let (mut visitor, id) = signed_in(&stage).await;
-    let rows = stage.another_process();
+    let rows = stage.store.clone();
     let answer = visitor
         .does(async move |session: Session| -> Done {
             python_writes(&rows, id, r#"{"user_id": 1, "user_type": "user", "by": "python"}"#, None).await;
@@ -131,7 +131,7 @@ async fn logins_and_changes_of_the_same_user_go_on() {
     let keys: Vec<String> = stage.store.rows().await[0].data().keys().map(Into::into).collect();
     assert_eq!(keys, ["user_id", "user_type", "by", "by_rust"]);
 
-    let rows = stage.another_process();
+    let rows = stage.store.clone();
     let answer = visitor
         .does(async move |session: Session| -> Done {
             python_writes(&rows, id, OF_B, None).await;
@@ -143,12 +143,12 @@ async fn logins_and_changes_of_the_same_user_go_on() {
     assert_ne!(row.id(), id);
     assert!(!row.data().contains("secret"));
 
-    python_writes(&stage, row.id(), OF_B, None).await;
+    python_writes(&stage.store, row.id(), OF_B, None).await;
     let mut changes = Changes::new();
     changes.set_raw("note", "1").unwrap();
     stage.sessions.change(row.id(), &changes).await.unwrap().unwrap();
     let sessions = stage.another_process();
-    let (python, of_b) = (stage.another_process(), row.id());
+    let (python, of_b) = (stage.store.clone(), row.id());
     stage.store.before_next_write(async move { python_writes(&python, of_b, "{}", None).await });
     let error = sessions.sessions.change(of_b, &changes).await.unwrap_err();
     assert!(matches!(error, EngineError::UserChanged), "{error}");

@@ -47,6 +47,11 @@ impl Sessions {
         }
     }
 
+    /// Whether these changes make a new row, where there is none yet.
+    pub(crate) fn begins(&self, changes: &Changes) -> Result<bool, EngineError> {
+        Ok(plan::fresh(changes, self.policy(), self.data_limit(), self.now())?.is_some())
+    }
+
     /// Makes a new row if there is anything to store.
     pub(super) async fn begin(&self, changes: &Changes) -> Result<Committed, EngineError> {
         let Some(fresh) = plan::fresh(changes, self.policy(), self.data_limit(), self.now())? else {

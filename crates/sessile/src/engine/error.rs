@@ -1,6 +1,6 @@
 //! What can go wrong between a request and the store.
 
-use crate::record::{DataError, RandomError, Timestamp};
+use crate::record::{DataError, InvalidRealm, RandomError, Timestamp};
 use crate::store::StoreError;
 
 /// A session could not be loaded or committed.
@@ -47,6 +47,18 @@ pub enum EngineError {
         /// [`Policy::max_attempts`](super::Policy::max_attempts).
         attempts: u32,
     },
+    /// Some of a user's sessions have ended, and others are locked by another program. Those are ended in the
+    /// background as soon as they are free; [`Event::EndingFailed`](super::Event::EndingFailed) is told if that
+    /// fails for two minutes.
+    #[error(
+        "{ended} sessions of the user have ended, and {pending} are locked by another program: they are ended in the background"
+    )]
+    EndingsPending {
+        /// How many have ended.
+        ended: usize,
+        /// How many are left.
+        pending: usize,
+    },
     /// The store's clock and ours disagree, so nothing is purged: live sessions must not pay for it.
     #[error("this machine's clock says {ours} and the store's says {theirs}: set them right before purging")]
     ClocksDiffer {
@@ -68,8 +80,35 @@ impl EngineError {
     pub fn is_transient(&self) -> bool {
         match self {
             EngineError::Store(error) => error.is_transient(),
-            EngineError::Contended { .. } => true,
+            EngineError::Contended { .. } | EngineError::EndingsPending { .. } => true,
             _ => false,
         }
     }
+}
+
+/// A service that cannot have this realm.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RealmError {
+    /// The name cannot be one.
+    #[error(transparent)]
+    Name(#[from] InvalidRealm),
+    /// Sessions are named by their id, which is the same in every realm.
+    #[error(
+        "the policy puts a session's id into the cookie, so realm {name:?} would keep nothing apart: use a policy with \
+         `Naming::Token`, or a second table"
+    )]
+    ById {
+        /// The name of the realm.
+        name: String,
+    },
+    /// Another framework's cookie names its sessions outside of every realm.
+    #[error(
+        "the sessions of an accepted old cookie are of no realm, so realm {name:?} would not know them: leave out \
+         `accept_old`, or the realm"
+    )]
+    OldCookie {
+        /// The name of the realm.
+        name: String,
+    },
 }

@@ -13,6 +13,7 @@ mod lazy;
 mod login;
 mod once;
 mod state;
+mod transport;
 
 use std::fmt;
 use std::sync::Arc;
@@ -26,10 +27,10 @@ pub use error::SessionError;
 pub use flash::Flash;
 pub use key::{AsKey, Key};
 pub use lazy::LazySession;
-pub(crate) use lazy::{Named, Shared, Shown};
+pub(crate) use lazy::{Head, Named, Shared, Shown};
 pub use login::Login;
-pub(crate) use state::Answer;
 use state::State;
+pub use transport::CredentialChange;
 
 /// The session of one request. Cheap to clone; all clones are the same session.
 ///
@@ -85,15 +86,20 @@ impl Session {
     }
 
     /// Commits now instead of when the response leaves: for streams and websockets, whose head has left
-    /// already, and for handlers that must know whether it worked. The cookie still needs a head that
-    /// has not left.
+    /// already, and for handlers that must know whether it worked.
+    ///
+    /// After the head has left the browser cannot be given another cookie. Changes of a session that it knows are
+    /// saved as ever. A sign-in, a rotation, or the first value of a visitor without a session is
+    /// [`SessionError::HeadLeft`], and nothing is written. A logout needs no `save` there: it is carried out in the
+    /// background from the moment it is called. Changes that are never saved are discarded, with a warning in the
+    /// log.
     ///
     /// Dropping the returned future does not stop a commit that has begun.
     ///
     /// Cost: 1 statement if something was changed, otherwise 0.
     ///
     /// # Errors
-    /// When the commit fails; the changes are kept and can be tried again.
+    /// When the commit fails; the changes are kept and can be tried again. [`SessionError::HeadLeft`]: see above.
     pub async fn save(&self) -> Result<(), SessionError> {
         let shared = Arc::clone(&self.shared);
         uninterrupted(async move { shared.commit().await }).await

@@ -8,6 +8,7 @@ mod mysql_server;
 mod opening;
 mod outages;
 mod rows;
+mod settings;
 mod support;
 mod tls;
 mod writes;

@@ -6,13 +6,17 @@ mod cache;
 #[path = "../support/coherence.rs"]
 mod coherence;
 mod collisions;
+mod failovers;
 mod hot;
 mod opening;
 mod outages;
+mod poolers;
 #[path = "../support/postgres.rs"]
 mod postgres_server;
 mod rows;
+mod settings;
 mod support;
+mod tls;
 mod watch;
 #[path = "../support/watching.rs"]
 mod watching;

@@ -151,7 +151,7 @@ async fn a_restart_of_the_server_is_survived() {
         schema.name
     );
     let ended = schema.sql().await.query(&end, &[]).await.unwrap().len();
-    assert_eq!(ended, 5, "two for loads, two for writes, one for surveys");
+    assert_eq!(ended, 6, "two for loads, two for writes, one for endings, one for surveys");
     until(async || store.load(id(1)).await.is_ok_and(|row| row.is_some())).await;
     until(async || store.apply(Write::Delete(id(1))).await.is_ok()).await;
 }

@@ -178,8 +178,8 @@ macro_rules! __conformance {
                 an_unknown_id_is_nothing_and_makes_nothing "F02 B04 S03",
                 an_id_is_taken_once "F11",
                 an_update_changes_what_it_names_and_nothing_else "F05 F08 H05",
-                an_update_that_keeps_the_data_compares_it "F08",
                 an_update_to_what_is_there_already_applies "F05",
+                an_update_that_keeps_the_data_compares_it "F08",
                 an_update_needs_the_data_that_was_read "G02",
                 the_deleted_stay_deleted "G01 G14 C20",
                 deleting_twice_is_harmless "C29 H02",
@@ -261,6 +261,7 @@ macro_rules! __conformance {
                 purge_against_touch "R12 L01 E14",
                 purge_against_save "R12 L01",
                 purge_against_purge "R12 L05 L07",
+                lone_writes_beside_failing_batches "R17",
             }
         }
     };

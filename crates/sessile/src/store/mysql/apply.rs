@@ -1,28 +1,25 @@
 //! [`Write`]s in the database: one alone by a statement of its own, several in one transaction, which is
 //! one commit for all of them.
 //!
-//! What one write does never depends on its neighbours: when the batch fails each is done again apart,
-//! and one that has to wait for a row which somebody else has locked (lback locks it while its view
-//! runs) goes on waiting on another connection, so that nobody waits with it.
+//! What one write does never depends on its neighbours: when the batch fails each is done again apart. A write whose
+//! row another transaction has locked (lback locks it while its view runs) waits in its row's queue
+//! ([`blocked_writes`](crate::store::blocked_writes)).
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use mysql_async::Value;
-use tokio::sync::oneshot;
-
 use super::batch::{self, Lines};
-use super::call::{bound_user, foregone, judges_a_time, outcome, statement};
-use super::fault::{Fault, Place, unavailable};
+use super::call::{foregone, outcome, statement};
+use super::fault::{Fault, NAME, Place, unavailable};
 use super::pool::{Dialler, Duty, Pool, Turn};
 use super::row;
 use super::session::{Session, in_time};
-use super::sql::{Kept, Sql};
-use crate::record::{SessionId, SessionRecord, UserId};
+use super::sql::Kept;
+use crate::record::{SessionId, SessionRecord};
 use crate::store::answer::{Answer, Applied, Maker};
 use crate::store::backoff::short_pause;
-use crate::store::chain::Chains;
-use crate::store::{Outcome, Write};
+use crate::store::blocked_writes::{self, Attempt, BlockedWrites, Held, Retries};
+use crate::store::{Outcome, StoreError, Write};
 
 /// How often a write is made, at most.
 const ATTEMPTS: usize = 8;
@@ -30,29 +27,39 @@ const ATTEMPTS: usize = 8;
 /// Batches on their way at once: while one is committed the next one is made.
 pub(super) const BATCHES: usize = 2;
 
-/// Rows that others hold locked, waited for at the same time.
-const PATIENT: usize = 4;
-
-/// How often the sessions of a user are looked for again because some were rotated meanwhile.
-const ROUNDS: usize = 100;
-
 pub(super) type Made = Result<Outcome, Fault>;
+
 /// Where writes are made.
 pub(super) struct Writer {
     grouped: Arc<Pool>,
-    patient: Arc<Pool>,
+    /// One connection, for the task that retries blocked writes.
+    retries: Arc<Pool>,
+    blocked: BlockedWrites,
     place: Arc<Place>,
-    sql: Arc<Sql>,
 }
 
 impl Writer {
     pub(super) fn new(dialler: &Arc<Dialler>) -> Writer {
         Writer {
             grouped: Pool::new(dialler, Duty::Writes, BATCHES),
-            patient: Pool::new(dialler, Duty::Patience, PATIENT),
+            retries: Pool::new(dialler, Duty::Retries, 1),
+            blocked: BlockedWrites::new(dialler.place.lock_wait),
             place: Arc::clone(&dialler.place),
-            sql: Arc::clone(&dialler.sql),
         }
+    }
+
+    /// The answer to a write that waits for its row, if it has to; it then takes no connection and no place in a
+    /// batch.
+    pub(super) fn queued(self: &Arc<Writer>, write: &Write) -> Option<Answer> {
+        if !self.blocked.concern(write) || foregone(write, &self.place).is_some() {
+            return None;
+        }
+        Some(self.queue(write.clone()))
+    }
+
+    fn queue(self: &Arc<Writer>, write: Write) -> Answer {
+        let lost = || Answer::Now(Err(unavailable("a write was lost in its queue")));
+        blocked_writes::queue(self, [write]).pop().unwrap_or_else(lost)
     }
 
     /// A turn for one write that need not wait for others.
@@ -66,39 +73,38 @@ impl Writer {
             return Answer::Now(self.told(made));
         }
         let made = match turn.seat().await {
+            // It would wait a second for a locked row, and rows are being locked.
+            Ok(seat) if seat.waits_for_locks && seat.skips && self.blocked.has_seen_locks() => {
+                return self.queue(write);
+            }
             Ok(mut seat) => self.alone(&mut seat, &write).await,
             Err(fault) => Err(fault),
         };
         match made {
-            Err(fault) if fault.is_locked() || fault.is_collision() => Answer::Later(self.wait_for(write)),
+            Err(fault) if fault.is_locked() || fault.is_collision() => self.queue(write),
             made => Answer::Now(self.told(made)),
         }
     }
 
     async fn made(self: &Arc<Writer>, writes: &[Write]) -> Vec<Answer> {
         let mut made: Vec<Option<Made>> = writes.iter().map(|write| foregone(write, &self.place)).collect();
-        let open: Vec<usize> = (0..writes.len()).filter(|&at| made[at].is_none()).collect();
-        let chains = self.make_open(writes, &open, &mut made).await;
-        let mut waiting = self.wait_for_chains(writes, chains);
-        let answer = |(at, made): (usize, Option<Made>)| match made {
-            Some(made) => Answer::Now(self.told(made)),
-            None => match waiting.remove(&at) {
-                Some(later) => Answer::Later(later),
-                None => Answer::Now(Err(unavailable("a write was lost in its batch"))),
-            },
-        };
-        made.into_iter().enumerate().map(answer).collect()
+        let mut held = Held::default();
+        let mut open = Vec::with_capacity(writes.len());
+        for (at, write) in writes.iter().enumerate().filter(|(at, _)| made[*at].is_none()) {
+            if held.concern(write) || self.blocked.concern(write) {
+                held.add(at, write);
+            } else {
+                open.push(at);
+            }
+        }
+        self.make_open(writes, &open, &mut made, &mut held).await;
+        held.answers(self, writes, made, |made| self.told(made))
     }
 
-    /// Returns those that have to wait for a lock, each with the later ones that have to come after it.
-    async fn make_open(
-        &self,
-        writes: &[Write],
-        open: &[usize],
-        made: &mut [Option<Made>],
-    ) -> Vec<Vec<usize>> {
+    /// Those that have to wait for a lock are held, and so are the later ones that come after them.
+    async fn make_open(&self, writes: &[Write], open: &[usize], made: &mut [Option<Made>], held: &mut Held) {
         if open.is_empty() {
-            return Vec::new();
+            return;
         }
         let mut seat = match self.grouped.seat().await {
             Ok(seat) => seat,
@@ -106,17 +112,44 @@ impl Writer {
         };
         if open.len() > 1 {
             match in_time(&self.place.limit, self.together(&mut seat, writes, open)).await {
-                Ok((outcomes, chains)) => {
-                    for (at, outcome) in outcomes {
-                        made[at] = Some(Ok(outcome));
-                    }
-                    return chains.into_chains();
+                Ok((outcomes, locked)) => {
+                    note(outcomes, made);
+                    return locked.into_iter().for_each(|at| held.add(at, &writes[at]));
                 }
                 Err(fault) if fault.is_outage() => return all_failed(open, &fault, made),
                 Err(_) => {}
             }
         }
-        self.apart(&mut seat, writes, open, made).await
+        self.apart(&mut seat, writes, open, made, held).await;
+    }
+
+    /// Makes those whose rows no other transaction has locked. Returns an error if nothing was written.
+    async fn past_locks(&self, writes: &[Write], made: &mut [Option<Made>]) -> Result<(), Fault> {
+        let mut seat = self.retries.seat().await?;
+        let all: Vec<usize> = (0..writes.len()).collect();
+        if seat.skips {
+            let session: &mut Session = &mut seat;
+            let attempt = async {
+                session.begin().await?;
+                let done = self.each(session, writes, &all).await;
+                let is_judged = done.is_ok();
+                Ok((is_judged, session.end(done).await))
+            };
+            match in_time(&self.place.limit, attempt).await? {
+                (_, Ok((outcomes, _))) => {
+                    note(outcomes, made);
+                    return Ok(());
+                }
+                (false, Err(fault)) if fault.is_outage() => return Err(fault),
+                (true, Err(fault)) if fault.is_outage() => {
+                    all_failed(&all, &fault, made);
+                    return Ok(());
+                }
+                (_, Err(_)) => {}
+            }
+        }
+        self.apart(&mut seat, writes, &all, made, &mut Held::default()).await;
+        Ok(())
     }
 
     /// All of them, but for those whose rows others have locked, in one transaction.
@@ -125,27 +158,22 @@ impl Writer {
         session: &mut Session,
         writes: &[Write],
         open: &[usize],
-    ) -> Result<(Vec<(usize, Outcome)>, Chains), Fault> {
+    ) -> Result<Judged, Fault> {
         session.begin().await?;
         let done = self.each(session, writes, open).await;
         session.end(done).await
     }
 
-    async fn each(
-        &self,
-        session: &mut Session,
-        writes: &[Write],
-        open: &[usize],
-    ) -> Result<(Vec<(usize, Outcome)>, Chains), Fault> {
+    async fn each(&self, session: &mut Session, writes: &[Write], open: &[usize]) -> Result<Judged, Fault> {
         let mut rows = Rows::lock(session, open.iter().map(|&at| &writes[at])).await?;
         let mut lines = rows.lines(open.iter().map(|&at| &writes[at]), &self.place);
         let mut outcomes = Vec::with_capacity(open.len());
-        let mut chains = Chains::default();
+        let mut held = Held::default();
         let (births, others) = open.iter().partition::<Vec<usize>, _>(|&&at| rows.only_makes(&writes[at]));
         for at in others {
             let write = &writes[at];
-            if chains.concern(write) || rows.are_locked_by_others(write) {
-                chains.add(at, write);
+            if held.concern(write) || rows.are_locked_by_others(write) {
+                held.add(at, write);
                 continue;
             }
             let done = match lines.judge(write) {
@@ -162,7 +190,7 @@ impl Writer {
         let records: Vec<&SessionRecord> = births.iter().filter_map(|&at| record(&writes[at])).collect();
         let made = batch::insert(session, &records, &self.place).await?;
         outcomes.extend(births.into_iter().zip(made));
-        Ok((outcomes, chains))
+        Ok((outcomes, held.into_places()))
     }
 
     /// Each in a transaction of its own.
@@ -172,12 +200,12 @@ impl Writer {
         writes: &[Write],
         open: &[usize],
         made: &mut [Option<Made>],
-    ) -> Vec<Vec<usize>> {
-        let mut chains = Chains::default();
+        held: &mut Held,
+    ) {
         for (done, &at) in open.iter().enumerate() {
             let write = &writes[at];
-            if chains.concern(write) {
-                chains.add(at, write);
+            if held.concern(write) {
+                held.add(at, write);
                 continue;
             }
             let mut attempts = Attempts::default();
@@ -188,15 +216,11 @@ impl Writer {
                 }
             };
             match answer {
-                Err(fault) if fault.is_locked() => chains.add(at, write),
-                Err(fault) if fault.is_outage() => {
-                    all_failed(&open[done..], &fault, made);
-                    break;
-                }
+                Err(fault) if fault.is_locked() => held.add(at, write),
+                Err(fault) if fault.is_outage() => return all_failed(&open[done..], &fault, made),
                 answer => made[at] = Some(answer),
             }
         }
-        chains.into_chains()
     }
 
     /// One write in a transaction of its own.
@@ -209,109 +233,49 @@ impl Writer {
         outcome(write, session.run(kept, values).await)
     }
 
-    /// Lets a write wait for a lock in a task of its own.
-    fn wait_for(self: &Arc<Writer>, write: Write) -> oneshot::Receiver<Applied> {
-        let (tell, told) = oneshot::channel();
-        self.wait_in_turn(vec![(write, tell)]);
-        told
-    }
-
-    /// Lets each chain wait in a task of its own: a caller that has gone changes nothing.
-    fn wait_for_chains(
-        self: &Arc<Writer>,
-        writes: &[Write],
-        chains: Vec<Vec<usize>>,
-    ) -> HashMap<usize, oneshot::Receiver<Applied>> {
-        let mut waiting = HashMap::new();
-        for chain in chains {
-            let mut jobs = Vec::with_capacity(chain.len());
-            for at in chain {
-                let (tell, told) = oneshot::channel();
-                waiting.insert(at, told);
-                jobs.push((writes[at].clone(), tell));
-            }
-            self.wait_in_turn(jobs);
-        }
-        waiting
-    }
-
-    fn wait_in_turn(self: &Arc<Writer>, jobs: Vec<(Write, oneshot::Sender<Applied>)>) {
-        let writer = Arc::clone(self);
-        tokio::spawn(async move {
-            for (write, tell) in jobs {
-                let made = writer.patiently(&write).await;
-                // Nobody waits any more: it is done all the same.
-                let _ = tell.send(writer.told(made));
-            }
-        });
-    }
-
-    /// Makes a write that has to wait, on a connection of those that do. [R15]
-    async fn patiently(&self, write: &Write) -> Made {
-        let mut seat = self.patient.seat().await?;
-        let mut attempts = Attempts::default();
-        loop {
-            let made = in_time(&self.place.limit, self.after_lock(&mut seat, write)).await;
-            if !attempts.has_another(&made).await {
-                return made;
-            }
-        }
-    }
-
-    /// Makes a write once its row is free, and judges it by the time that it is then.
-    async fn after_lock(&self, session: &mut Session, write: &Write) -> Made {
-        if !judges_a_time(write) {
-            return self.bare(session, write).await;
-        }
-        session.begin().await?;
-        let made = match session.run(Kept::Wait, vec![row::bound_id(write.id())]).await {
-            Ok(_) => self.bare(session, write).await,
-            Err(fault) => Err(fault),
-        };
-        session.end(made).await
-    }
-
-    /// Deletes all rows of the user but `keep`. [R15]
-    pub(super) async fn delete_user(
-        &self,
-        user: &UserId,
-        keep: Option<SessionId>,
-    ) -> Result<Vec<SessionId>, Fault> {
-        let mut seat = self.patient.seat().await?;
-        let mut attempts = Attempts::default();
-        loop {
-            seat.begin().await?;
-            let deleted = self.deleted_of(&mut seat, user, keep).await;
-            let deleted = seat.end(deleted).await;
-            if !attempts.has_another(&deleted).await {
-                return deleted;
-            }
-        }
-    }
-
-    /// A locking read may run past the place to which a row is being rotated. So it is over only when a
-    /// look at one committed state, in which every row stands in one place, finds none.
-    async fn deleted_of(
-        &self,
-        session: &mut Session,
-        user: &UserId,
-        keep: Option<SessionId>,
-    ) -> Result<Vec<SessionId>, Fault> {
-        let user = bound_user(Some(user));
-        let values = vec![user.clone(), user, keep.map_or(Value::NULL, row::bound_id)];
-        let mut deleted = Vec::new();
-        for _ in 0..ROUNDS {
-            let rows = session.survey_and_remove(&self.sql.lock_user, values.clone()).await?;
-            deleted.extend(row::ids(&rows).0);
-            if session.survey(&self.sql.see_user, values.clone()).await?.is_empty() {
-                return Ok(deleted);
-            }
-        }
-        Err(Fault::Away("the sessions of that user are rotated faster than they can be deleted".to_owned()))
-    }
-
     fn told(&self, made: Made) -> Applied {
-        made.map_err(|fault| self.place.error("apply a write", fault))
+        made.map_err(|fault| self.error(fault))
+    }
+
+    fn error(&self, fault: Fault) -> StoreError {
+        self.place.error("apply a write", fault)
+    }
+}
+
+impl Retries for Writer {
+    fn blocked(&self) -> &BlockedWrites {
+        &self.blocked
+    }
+
+    async fn attempt(&self, writes: &[Write]) -> Vec<Attempt> {
+        let mut made: Vec<Option<Made>> = writes.iter().map(|_| None).collect();
+        if let Err(fault) = self.past_locks(writes, &mut made).await {
+            let attempt = |_: &Write| match &fault {
+                Fault::Cut(_) => Attempt::Undone(self.error(fault.clone())),
+                fault => Attempt::Made(Err(self.error(fault.clone()))),
+            };
+            return writes.iter().map(attempt).collect();
+        }
+        let attempt =
+            |made: Option<Made>| made.map_or(Attempt::Locked, |made| Attempt::Made(self.told(made)));
+        made.into_iter().map(attempt).collect()
+    }
+
+    fn still_locked(&self) -> StoreError {
+        self.place.locked()
+    }
+
+    fn too_many(&self, waiting: usize) -> StoreError {
+        blocked_writes::too_many(NAME, waiting)
+    }
+}
+
+/// What became of the writes of a batch, and which of them have to wait.
+type Judged = (Vec<(usize, Outcome)>, Vec<usize>);
+
+fn note(outcomes: Vec<(usize, Outcome)>, made: &mut [Option<Made>]) {
+    for (at, outcome) in outcomes {
+        made[at] = Some(Ok(outcome));
     }
 }
 
@@ -342,11 +306,10 @@ impl Attempts {
     }
 }
 
-fn all_failed(open: &[usize], fault: &Fault, made: &mut [Option<Made>]) -> Vec<Vec<usize>> {
+fn all_failed(open: &[usize], fault: &Fault, made: &mut [Option<Made>]) {
     for &at in open {
         made[at].get_or_insert_with(|| Err(fault.clone()));
     }
-    Vec::new()
 }
 
 /// What is known of the rows that a batch is about.

@@ -76,14 +76,6 @@ pub(super) fn statement(write: &Write, place: &Place) -> (Kept, Vec<Value>) {
     }
 }
 
-/// Whether a time is judged, which may have gone on while the write waited for a lock.
-pub(super) fn judges_a_time(write: &Write) -> bool {
-    match write {
-        Write::Update(_) | Write::Touch(_) | Write::Rotate(_) => true,
-        Write::Insert(_) | Write::Delete(_) => false,
-    }
-}
-
 /// What the answer to a write means. A row in the way of a new id fails the statement, which then has
 /// changed nothing.
 pub(super) fn outcome(write: &Write, answer: Result<Answer, Fault>) -> Made {

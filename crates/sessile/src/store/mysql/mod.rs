@@ -4,26 +4,28 @@
 //! TRANSACTION, a SELECT that locks their rows and reads them, 1 for all changes of each kind (data, data and
 //! expiry, expiry, another id, the end; new rows 16 at a time), and COMMIT: what the batch comes to is judged
 //! here, on the locked rows; 1 for each write that changes a user, or meets an id that others make or end.
-//! `delete_user` START TRANSACTION, two SELECTs around a DELETE, COMMIT; `purge` START TRANSACTION, SELECT,
+//! `delete_user` START TRANSACTION, SELECT, DELETE, COMMIT, and a SELECT of what is left; `purge` START TRANSACTION, SELECT,
 //! DELETE, COMMIT per chunk; `list`, `stats` and `clock` 1; `check` 1 and four that are judged and not run;
 //! `init` 2 and 1 for each index that is missing; `examine` 11 and four that are not run.
 //!
 //! Round trips: 1 per statement, for the protocol cannot be pipelined. One more when a connection uses a
 //! statement for the first time and prepares it.
 //!
-//! A few connections, made when they are first needed: four for loads, two for writes, one for listings,
-//! counts and purges, and up to four where writes wait for rows that others have locked. A load or a write
-//! that finds one free goes its way at once, without a hop to another task; those that find none wait
-//! together and share the next statement or the next transaction. A call whose caller goes away is brought to
-//! its end, so that no connection is left in the middle of an answer. One that breaks is replaced when it is
-//! needed. A read that was cut off is made once more on another connection; a write is not, for nobody
-//! knows whether it was made.
+//! A few connections, made when they are first needed: four for loads, two for writes and one for those whose rows are
+//! locked, two for `delete_user` and one more where rows are locked, one for a user's listings, two for other listings,
+//! counts and purges. A load or a write that finds one free goes its way at once, without a hop to another task; those
+//! that find none wait together and share the next statement or the next transaction. A call whose caller goes away is
+//! brought to its end, so that no connection is left in the middle of an answer. One that breaks is replaced when it is
+//! needed. A read that was cut off is made once more on another connection; a write is not, for it may or may not have
+//! been made.
 //!
-//! A batch locks its rows with SKIP LOCKED (MySQL 8, MariaDB 10.6), so that it waits for nobody; a write
-//! whose row somebody else has locked goes on waiting on a connection of its own, in a transaction that
-//! first takes the lock (START TRANSACTION, SELECT FOR UPDATE, the write, COMMIT), so that a session which
-//! expires during the wait is dead. A lone write finds out by itself: at once on MariaDB, after a second on
-//! MySQL, which knows no shorter wait. Older servers wait a second for each locked row.
+//! Rows that other programs have locked: a batch locks its rows with SKIP LOCKED (MySQL 8, MariaDB 10.6), so that it
+//! waits for none. A write to a locked row waits in its row's queue and is tried again in such a batch, together with
+//! all others that wait, after 5 to 50 ms; the time is read for each attempt, so that a session which expires during the
+//! wait is dead. A lone write finds out by itself that its row is locked: at once on MariaDB; after a second on MySQL,
+//! which knows no shorter wait, and for which other lone writes then use batches, as long as rows are locked. A row that
+//! was locked is remembered for 5 s: its writes go to its queue at once. `delete_user` deletes the free rows and tries
+//! the others again in the same way. Servers that cannot skip locked rows delete all rows of a user or none.
 //!
 //! A table that SQLAlchemy made is used as it is. Whatever its collation, ids, users and data are compared
 //! as bytes. Times are cut to the digits that its columns keep, never rounded: on a column of whole seconds
@@ -40,6 +42,7 @@ mod address;
 mod apply;
 mod batch;
 mod call;
+mod endings;
 mod examine;
 mod fault;
 mod options;
@@ -48,8 +51,9 @@ mod reader;
 mod row;
 mod schema;
 mod session;
+mod settings;
 mod sql;
-mod tls;
+mod tunnel;
 
 use std::fmt;
 use std::sync::Arc;
@@ -74,12 +78,16 @@ pub use options::MySqlOptions;
 
 use apply::{BATCHES, Writer};
 use call::bound_user;
+use endings::Endings;
 use fault::{Fault, NAME, Place};
 use pool::{Dialler, Duty, Pool};
 use reader::Reader;
 use row::bound_time;
 use session::in_time;
 use sql::Sql;
+
+/// A count of the whole table, and a purge beside it.
+const SURVEYS: usize = 2;
 
 /// Keeps sessions in a database of MySQL, version 8 or later, or MariaDB, version 10.5 or later.
 ///
@@ -96,6 +104,9 @@ struct Inner {
     writer: Arc<Writer>,
     /// Single writes that find no connection free share a transaction.
     writes: Group<Writes<Writer>>,
+    endings: Arc<Endings>,
+    /// For listings, which requests wait for.
+    lists: Arc<Pool>,
     /// For what reads or deletes many rows, so that it never keeps a request waiting.
     surveys: Arc<Pool>,
     chunks: Chunks,
@@ -117,7 +128,9 @@ impl MySqlStore {
 
     async fn start(dialler: Arc<Dialler>, connections: usize) -> Result<MySqlStore, StoreError> {
         let (place, sql) = (Arc::clone(&dialler.place), Arc::clone(&dialler.sql));
-        let surveys = Pool::new(&dialler, Duty::Surveys, 1);
+        let surveys = Pool::new(&dialler, Duty::Surveys, SURVEYS);
+        let lists = Pool::new(&dialler, Duty::Lists, 1);
+        let endings = Arc::new(Endings::new(&dialler));
         let looked = async {
             let mut seat = surveys.seat().await?;
             in_time(&place.limit, schema::look(&mut seat, &sql, &place)).await.map(drop)
@@ -129,20 +142,36 @@ impl MySqlStore {
         let writer = Arc::new(Writer::new(&dialler));
         let writes = Group::new(Writes(Arc::clone(&writer)), Bounds::new(BATCHES, place.limit.length()));
         let chunks = Chunks::new();
-        Ok(MySqlStore(Arc::new(Inner { place, sql, reader, loads, writer, writes, surveys, chunks })))
+        Ok(MySqlStore(Arc::new(Inner {
+            place,
+            sql,
+            reader,
+            loads,
+            writer,
+            writes,
+            endings,
+            lists,
+            surveys,
+            chunks,
+        })))
     }
 
     fn error(&self, action: &'static str) -> impl Fn(Fault) -> StoreError {
         move |fault| self.0.place.error(action, fault)
     }
 
-    /// A read of many rows, once more if the connection breaks. No answer is too late for it, unless the
-    /// connection breaks.
-    async fn survey(&self, statement: &str, values: Vec<Value>) -> Result<Vec<Row>, Fault> {
-        match self.0.surveys.seat().await?.survey(statement, values.clone()).await {
-            Err(Fault::Cut(_)) => self.0.surveys.seat().await?.survey(statement, values).await,
+    /// A read on one of the connections that no load waits for, once more if it breaks. No answer is too late for it,
+    /// unless the connection breaks.
+    async fn read(&self, pool: &Arc<Pool>, statement: &str, values: Vec<Value>) -> Result<Vec<Row>, Fault> {
+        match pool.seat().await?.survey(statement, values.clone()).await {
+            Err(Fault::Cut(_)) => pool.seat().await?.survey(statement, values).await,
             answer => answer,
         }
+    }
+
+    /// A read of many rows.
+    async fn survey(&self, statement: &str, values: Vec<Value>) -> Result<Vec<Row>, Fault> {
+        self.read(&self.0.surveys, statement, values).await
     }
 
     /// Locks and deletes a chunk of expired rows: renewed ones are not among them, nor those that others
@@ -200,6 +229,12 @@ impl SessionStore for MySqlStore {
         NAME
     }
 
+    /// As it was at the connect, or at the last `init` or `check`.
+    fn data_limit(&self) -> Option<usize> {
+        let bytes = self.0.place.data.load(std::sync::atomic::Ordering::Relaxed);
+        usize::try_from(bytes).ok()
+    }
+
     async fn load(&self, id: SessionId) -> Loaded {
         match self.0.reader.free() {
             Some(turn) => {
@@ -217,6 +252,9 @@ impl SessionStore for MySqlStore {
 
     /// At once where a connection is free, otherwise together with others that wait.
     async fn apply(&self, write: Write) -> Result<Outcome, StoreError> {
+        if let Some(queued) = self.0.writer.queued(&write) {
+            return queued.get(NAME).await;
+        }
         let answer = match self.0.writer.free() {
             Some(turn) => {
                 let writer = Arc::clone(&self.0.writer);
@@ -252,21 +290,22 @@ impl SessionStore for MySqlStore {
         }
         values.extend(place.as_deref().map(Value::from));
         values.push(Value::from(limit.saturating_add(1)));
-        let rows = self.survey(&self.0.sql.list(query, place.is_some()), values).await;
+        // A page of a user's rows is short; one of all rows may read the whole table to find what has expired.
+        let pool = if query.user.is_some() { &self.0.lists } else { &self.0.surveys };
+        let rows = self.read(pool, &self.0.sql.list(query, place.is_some()), values).await;
         Ok(page(&rows.map_err(self.error("list"))?, limit))
     }
 
-    /// In one transaction, and looked at again at its end: a session that was rotated meanwhile is found
-    /// under its new id. Needs the index on `user_id`; without it all rows are read, and locked for a
-    /// moment each.
+    /// Deletes what is free at once and tries the rest again until it is, for as long as a write waits for a lock; a
+    /// session that was rotated meanwhile is found under its new id. Needs the index on `user_id`; without it all
+    /// rows are read, and locked for a moment each.
     async fn delete_user(
         &self,
         user: &UserId,
         keep: Option<SessionId>,
     ) -> Result<Vec<SessionId>, StoreError> {
-        let (writer, user) = (Arc::clone(&self.0.writer), user.clone());
-        let deleted = Finish::new(async move { writer.delete_user(&user, keep).await }).await;
-        deleted.map_err(self.error("delete a user's sessions"))
+        let (endings, user) = (Arc::clone(&self.0.endings), user.clone());
+        Finish::new(async move { endings.delete_user(&user, keep).await }).await
     }
 
     /// In chunks, and past rows that others have locked. Needs the index on `expires_at`; without it each
@@ -297,7 +336,7 @@ impl SessionStore for MySqlStore {
 
     async fn check(&self) -> Result<(), StoreError> {
         let looked = async {
-            let mut seat = self.0.surveys.seat().await?;
+            let mut seat = self.0.lists.seat().await?;
             let columns = schema::look(&mut seat, &self.0.sql, &self.0.place).await?;
             Ok((seat, columns))
         };
@@ -307,7 +346,7 @@ impl SessionStore for MySqlStore {
     }
 
     async fn clock(&self) -> Result<Option<Timestamp>, StoreError> {
-        let rows = self.survey(sql::CLOCK, Vec::new()).await;
+        let rows = self.read(&self.0.lists, sql::CLOCK, Vec::new()).await;
         let now = rows.and_then(|rows| rows.first().and_then(|row| row::time_at(row, 0)).ok_or_else(no_row));
         now.map(Some).map_err(self.error("ask for the time"))
     }

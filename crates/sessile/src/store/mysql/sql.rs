@@ -14,9 +14,6 @@ const LOAD: &str = "SELECT @columns FROM @table WHERE id IN (@ids)";
 /// Locks the rows that nobody else has locked, and reads them.
 const LOCK: &str = "SELECT @columns FROM @table WHERE id IN (@ids) FOR UPDATE SKIP LOCKED";
 
-/// Waits until nobody else has locked the row.
-const WAIT: &str = "SELECT id FROM @table WHERE id = ? FOR UPDATE";
-
 /// Waits for nobody: which of these rows there are.
 const SEEN: &str = "SELECT id FROM @table WHERE id IN (@ids)";
 
@@ -49,11 +46,11 @@ const ROTATE: &str = "UPDATE @table \
 const DELETE: &str = "DELETE FROM @table WHERE id = ? AND @exact(id) = ?";
 
 const LOCK_USER: &str = "SELECT id FROM @table WHERE user_id = ? AND @exact(user_id) = ? \
-    AND NOT (@exact(id) <=> ?) FOR UPDATE";
+    AND NOT (@exact(id) <=> ?) FOR UPDATE@skip";
 
 /// Sees what is committed at one instant, and our own deletions.
-const SEE_USER: &str = "SELECT 1 FROM @table WHERE user_id = ? AND @exact(user_id) = ? \
-    AND NOT (@exact(id) <=> ?) LIMIT 1";
+const SEE_USER: &str = "SELECT id FROM @table WHERE user_id = ? AND @exact(user_id) = ? \
+    AND NOT (@exact(id) <=> ?)";
 
 const LOCK_EXPIRED: &str = "SELECT id FROM @table WHERE expires_at <= ? \
     ORDER BY expires_at LIMIT ? FOR UPDATE@skip";
@@ -72,7 +69,7 @@ pub(super) const CHECK: &str = "SELECT c.COLUMN_NAME, c.DATA_TYPE, c.DATETIME_PR
         AND s.TABLE_NAME = c.TABLE_NAME AND s.NON_UNIQUE = 0 AND s.SEQ_IN_INDEX = 1 \
         AND s.COLUMN_NAME = 'id' AND NOT EXISTS (SELECT 1 FROM information_schema.STATISTICS m \
             WHERE m.TABLE_SCHEMA = s.TABLE_SCHEMA AND m.TABLE_NAME = s.TABLE_NAME \
-            AND m.INDEX_NAME = s.INDEX_NAME AND m.SEQ_IN_INDEX = 2)) \
+            AND m.INDEX_NAME = s.INDEX_NAME AND m.SEQ_IN_INDEX = 2)), c.CHARACTER_OCTET_LENGTH \
     FROM information_schema.COLUMNS c JOIN information_schema.TABLES t \
         ON t.TABLE_SCHEMA = c.TABLE_SCHEMA AND t.TABLE_NAME = c.TABLE_NAME \
     WHERE c.TABLE_SCHEMA = DATABASE() AND c.TABLE_NAME = ?";
@@ -82,7 +79,6 @@ pub(super) const INDEXED: &str = "SELECT DISTINCT COLUMN_NAME FROM information_s
     WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = ? AND SEQ_IN_INDEX = 1";
 
 pub(super) const CLOCK: &str = "SELECT UTC_TIMESTAMP(6)";
-pub(super) const SERVER: &str = "SELECT VERSION(), @@max_allowed_packet";
 
 /// What decides on durability, and what other programs find.
 pub(super) const SEEN_SETTINGS: &str = "SHOW GLOBAL VARIABLES WHERE Variable_name IN ('version', \
@@ -110,21 +106,6 @@ const TRY_OUT: [&str; 3] = [
 pub(super) const BEGIN: &str = "START TRANSACTION";
 pub(super) const COMMIT: &str = "COMMIT";
 pub(super) const ROLLBACK: &str = "ROLLBACK";
-
-/// Settings of every connection. Texts are UTF-8, times are UTC, what does not fit is an error, and
-/// fractions of a second that a column does not keep are cut: MySQL would round them.
-pub(super) const SETTINGS: [&str; 3] = [
-    "SET NAMES utf8mb4",
-    "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",
-    "SET SESSION autocommit = 1, time_zone = '+00:00', sql_mode = CONCAT(\
-        'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION', \
-        IF(VERSION() LIKE '%MariaDB%', '', ',TIME_TRUNCATE_FRACTIONAL'))",
-];
-
-/// How long a statement waits for what others have locked, in whole seconds.
-pub(super) fn lock_waits(rows: u64, table: u64) -> String {
-    format!("SET SESSION innodb_lock_wait_timeout = {rows}, lock_wait_timeout = {table}")
-}
 
 const CREATE_TABLE: &str = "CREATE TABLE IF NOT EXISTS @table (
   id VARCHAR(36) NOT NULL,
@@ -168,7 +149,6 @@ pub(super) enum Kept {
     Touch,
     Rotate,
     Delete,
-    Wait,
 }
 
 /// Which columns of locked rows are changed together, beside `updated_at`.
@@ -208,7 +188,7 @@ impl Change {
 const UPDATES: usize = 6;
 
 impl Kept {
-    pub(super) const COUNT: usize = 8 * WIDTHS.len() + BIRTHS.len() + UPDATES + 4;
+    pub(super) const COUNT: usize = 8 * WIDTHS.len() + BIRTHS.len() + UPDATES + 3;
 
     /// Which update does this one.
     pub(super) fn update(update: &Update) -> Kept {
@@ -234,7 +214,6 @@ impl Kept {
             Kept::Touch => NARROW + UPDATES,
             Kept::Rotate => NARROW + UPDATES + 1,
             Kept::Delete => NARROW + UPDATES + 2,
-            Kept::Wait => NARROW + UPDATES + 3,
         }
     }
 }
@@ -257,7 +236,7 @@ pub(super) struct Sql {
     pub(super) name: String,
     table: String,
     kept: Vec<String>,
-    pub(super) lock_user: String,
+    lock_user: [String; 2],
     pub(super) see_user: String,
     lock_expired: [String; 2],
     pub(super) stats: String,
@@ -273,6 +252,7 @@ impl Sql {
         let table = quoted(name);
         // The table's name comes last: it may itself contain what looks like a place to fill.
         let on = |template: &str| exact(&template.replace("@columns", COLUMNS)).replace("@table", &table);
+        let skipping = |template: &str| ["", " SKIP LOCKED"].map(|skip| on(&template.replace("@skip", skip)));
         let index = |column: &str| quoted(&index_name(name, column));
         let create_index = |column: &'static str| {
             let (head, tail) = CREATE_INDEX.split_once("@index").unwrap_or_default();
@@ -283,9 +263,9 @@ impl Sql {
         let create_table = format!("{}{}{middle}{}{tail}", on(head), index("user_id"), index("expires_at"));
         Sql {
             kept: kept().iter().map(|template| on(template)).collect(),
-            lock_user: on(LOCK_USER),
+            lock_user: skipping(LOCK_USER),
             see_user: on(SEE_USER),
-            lock_expired: ["", " SKIP LOCKED"].map(|skip| on(&LOCK_EXPIRED.replace("@skip", skip))),
+            lock_expired: skipping(LOCK_EXPIRED),
             stats: on(STATS),
             try_out: TRY_OUT.map(&on),
             create_table,
@@ -302,6 +282,11 @@ impl Sql {
     /// The table as SQL reads it.
     pub(super) fn table(&self) -> &str {
         &self.table
+    }
+
+    /// The rows of a user: past those that other transactions have locked, or waiting for them.
+    pub(super) fn lock_user(&self, skips: bool) -> &str {
+        &self.lock_user[usize::from(skips)]
     }
 
     /// Expired rows, oldest first: past those that others have locked, where the server can.
@@ -338,7 +323,7 @@ fn kept() -> Vec<String> {
         ["", ", expires_at = GREATEST(expires_at, ?)", ", expires_at = ?"].into_iter().flat_map(|expiry| {
             ["", ", user_id = ?"].map(|user| UPDATE.replace("@expiry", expiry).replace("@user", user))
         });
-    let single = [TOUCH, ROTATE, DELETE, WAIT].map(str::to_owned);
+    let single = [TOUCH, ROTATE, DELETE].map(str::to_owned);
     wide.chain(births).chain(updates).chain(single).collect()
 }
 
@@ -424,14 +409,17 @@ mod tests {
                 Kept::Change(Change::Rename, 1),
                 "UPDATE `t` SET user_id = ELT(FIELD(id, ?, ?, ?, ?, ?, ?, ?, ?), ?,",
             ),
-            (Kept::Wait, "SELECT id FROM `t` WHERE id = ? FOR UPDATE"),
             (Kept::Touch, "UPDATE `t` SET expires_at = ?, updated_at = ?"),
             (Kept::Rotate, "UPDATE `t` SET id = ?"),
             (Kept::Delete, "DELETE FROM `t` WHERE id = ? AND CAST(CONVERT(id USING utf8mb4) AS BINARY) = ?"),
         ] {
             assert!(sql.kept(kept).starts_with(words), "{}", sql.kept(kept));
         }
-        assert!(!sql.kept.concat().contains('@') && !sql.stats.contains('@') && !sql.lock_user.contains('@'));
+        assert!(
+            !sql.kept.concat().contains('@')
+                && !sql.stats.contains('@')
+                && !sql.lock_user.concat().contains('@')
+        );
         assert_eq!([1, 2, 33, 512, 9_999].map(|ids| width(ids).1), [1, 8, 128, 512, 512]);
         assert_eq!([1, 3, 4, 15, 16, 99].map(|rows| births(rows).1), [1, 1, 4, 4, 16, 16]);
     }

@@ -1,36 +1,35 @@
 //! [`Write`]s as statements: the writes of one kind in one statement, the kinds in one transaction, all
 //! of it in one round trip.
 //!
-//! What one write does never depends on its neighbours: when the batch fails each is done again apart,
-//! and one that has to wait for a row which somebody else has locked (lback locks it while its view
-//! runs) goes on waiting on another connection, so that nobody waits with it.
+//! What one write does never depends on its neighbours: when the batch fails each is done again apart. A batch that
+//! finds a row locked by another transaction (lback locks it while its view runs) waits [`GROUP_WAIT`], once; then
+//! all of its writes are made on another connection, where what is locked is skipped and waits in its row's queue
+//! ([`blocked_writes`](crate::store::blocked_writes)).
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use parking_lot::Mutex;
-use tokio::sync::{Semaphore, SemaphorePermit, oneshot};
 use tokio_postgres::Row;
-use tokio_postgres::types::Type;
 
-use super::call::{Call, Value, calls, foregone, parameters};
-use super::fault::{Fault, Place, unavailable};
-use super::link::{Dialler, Duty, Link, Parameter};
-use super::row::{Bound, Key};
-use crate::record::UserId;
+use super::call::{Call, Value, calls, foregone, lookups, parameters};
+use super::fault::{Fault, NAME, Place};
+use super::link::{Dialler, Duty, Link, Transaction};
+use super::row;
+use super::sql::Kept;
+use crate::record::SessionId;
 use crate::store::answer::{Answer, Applied, Maker};
 use crate::store::backoff::short_pause;
-use crate::store::chain::Chains;
+use crate::store::blocked_writes::{self, Attempt, BlockedWrites, Held, Retries};
 use crate::store::wave::waves;
-use crate::store::{Outcome, Write};
+use crate::store::{Outcome, StoreError, Write};
 
 /// How often a write is made again that the database undid for the sake of others.
 const ATTEMPTS: usize = 8;
 
-/// How long a grouped write waits for a lock: about the time of somebody else's commit.
-const GROUP_WAIT: Duration = Duration::from_millis(100);
+/// How long a batch waits for a lock: about the time of another transaction's commit.
+const GROUP_WAIT: Duration = Duration::from_millis(10);
 
 /// Batches under way: while one waits for the disk at its commit, the other is made.
 pub(super) const BATCHES: usize = 2;
@@ -38,15 +37,14 @@ pub(super) const BATCHES: usize = 2;
 /// Writes that have to wait before the second batch leaves: many small ones cost the database more than a wait.
 pub(super) const CROWD: usize = 48;
 
-/// Rows that others hold locked, waited for at the same time.
-const PATIENT: usize = 4;
-
 pub(super) type Made = Result<Outcome, Fault>;
 
 /// Where writes are made.
 pub(super) struct Writer {
     grouped: [Grouped; BATCHES],
-    patience: Patience,
+    /// Used by the task that retries blocked writes, alone.
+    retries: Link,
+    blocked: BlockedWrites,
     place: Arc<Place>,
 }
 
@@ -57,30 +55,16 @@ struct Grouped {
     busy: AtomicUsize,
 }
 
-/// Connections for what may have to wait for a lock.
-struct Patience {
-    links: [Link; PATIENT],
-    /// Those that nobody uses.
-    free: Mutex<Vec<usize>>,
-    room: Semaphore,
-    wait: Duration,
-}
-
 impl Writer {
     pub(super) fn start(dialler: &Arc<Dialler>) -> Writer {
-        let wait = dialler.place.lock_wait;
-        let links = std::array::from_fn(|_| Link::start(dialler, Duty::Patience(wait)));
+        let wait = GROUP_WAIT.min(dialler.place.lock_wait);
         Writer {
             grouped: std::array::from_fn(|_| Grouped {
-                link: Link::start(dialler, Duty::Writes(GROUP_WAIT.min(wait))),
+                link: Link::start(dialler, Duty::Writes(wait)),
                 busy: AtomicUsize::new(0),
             }),
-            patience: Patience {
-                links,
-                free: Mutex::new((0..PATIENT).rev().collect()),
-                room: Semaphore::new(PATIENT),
-                wait,
-            },
+            retries: Link::start(dialler, Duty::Retries(wait)),
+            blocked: BlockedWrites::new(dialler.place.lock_wait),
             place: Arc::clone(&dialler.place),
         }
     }
@@ -93,45 +77,106 @@ impl Writer {
         Ok(())
     }
 
-    /// A connection on which the fewest batches are; among equals the first, which is the warmest.
+    /// The connections for batches.
+    pub(super) fn links(&self) -> impl Iterator<Item = &Link> {
+        self.grouped.iter().map(|grouped| &grouped.link)
+    }
+
+    /// A connection that stands, and on which the fewest batches are; among equals the first, which is the warmest.
     fn grouped(&self) -> Busy<'_> {
-        let busy = |grouped: &&Grouped| grouped.busy.load(Ordering::Relaxed);
+        let busy =
+            |grouped: &&Grouped| (grouped.link.standing().is_none(), grouped.busy.load(Ordering::Relaxed));
         let grouped = self.grouped.iter().min_by_key(busy).unwrap_or(&self.grouped[0]);
         grouped.busy.fetch_add(1, Ordering::Relaxed);
         Busy(grouped)
     }
 
+    /// The answer to a write that waits for its row, if it has to; it then takes no place in a batch.
+    pub(super) fn queued(self: &Arc<Writer>, write: &Write) -> Option<Answer> {
+        if !self.blocked.concern(write) || foregone(write).is_some() {
+            return None;
+        }
+        blocked_writes::queue(self, [write.clone()]).pop()
+    }
+
     async fn made(self: &Arc<Writer>, writes: &[Write]) -> Vec<Answer> {
-        let grouped = self.grouped();
-        let link = grouped.link();
         let mut made: Vec<Option<Made>> = writes.iter().map(foregone).collect();
-        let open: Vec<usize> = (0..writes.len()).filter(|&at| made[at].is_none()).collect();
-        let mut waiting = HashMap::new();
-        match self.together(link, writes, &open).await {
-            Ok(applied) => {
-                for at in open {
-                    let done = applied.contains(&at);
-                    made[at] = Some(Ok(if done { Outcome::Applied } else { Outcome::Unmatched }));
-                }
-            }
-            Err(fault) if fault.is_outage() => {
-                for at in open {
-                    made[at] = Some(Err(fault.clone()));
-                }
-            }
-            Err(fault) => {
-                let chains = self.apart(link, writes, &open, fault, &mut made).await;
-                waiting = self.wait_for(writes, chains);
+        let mut held = Held::default();
+        let mut open = Vec::with_capacity(writes.len());
+        for (at, write) in writes.iter().enumerate().filter(|(at, _)| made[*at].is_none()) {
+            if held.concern(write) || self.blocked.concern(write) {
+                held.add(at, write);
+            } else {
+                open.push(at);
             }
         }
-        let answer = |(at, made): (usize, Option<Made>)| match made {
-            Some(made) => Answer::Now(self.told(made)),
-            None => match waiting.remove(&at) {
-                Some(later) => Answer::Later(later),
-                None => Answer::Now(Err(unavailable("a write was lost in its batch"))),
-            },
+        let grouped = self.grouped();
+        match self.together(grouped.link(), writes, &open).await {
+            Err(fault) if fault.is_locked() => open.iter().for_each(|&at| held.add(at, &writes[at])),
+            Err(fault) if !fault.is_outage() => {
+                self.apart(grouped.link(), writes, &open, fault, &mut made, &mut held).await;
+            }
+            applied => note(applied, &open, &mut made),
+        }
+        drop(grouped);
+        held.answers(self, writes, made, |made| self.told(made))
+    }
+
+    /// Makes those whose rows no other transaction has locked, judged by the time when the locks are held. The
+    /// others are held.
+    async fn past_locks(&self, writes: &[Write], made: &mut [Option<Made>]) -> Result<Held, Fault> {
+        let session = self.retries.session().await?;
+        let call = lookups(writes);
+        let (transaction, free) = match &call {
+            Some(call) => {
+                let values = call.values(writes);
+                let both = [Kept::LockFree, Kept::Seen].map(|kind| (kind, parameters(&values)));
+                let opened = session.open(&both).await;
+                if opened.as_ref().is_err_and(Fault::is_stale) {
+                    session.forget().await;
+                }
+                let (transaction, rows) = opened?;
+                (transaction, Free::of(&rows))
+            }
+            None => (session.open(&[]).await?.0, Free::default()),
         };
-        made.into_iter().enumerate().map(answer).collect()
+        let mut held = Held::default();
+        let mut open = Vec::new();
+        for (at, write) in writes.iter().enumerate() {
+            if held.concern(write) || free.is_locked(write) {
+                held.add(at, write);
+            } else {
+                open.push(at);
+            }
+        }
+        if open.is_empty() {
+            transaction.roll_back().await?;
+            return Ok(held);
+        }
+        match self.commit(transaction, writes, &open).await {
+            Err(fault) if !fault.is_outage() => {
+                if fault.is_stale() {
+                    session.forget().await;
+                }
+                self.apart(&self.retries, writes, &open, fault, made, &mut held).await;
+            }
+            applied => note(applied, &open, made),
+        }
+        Ok(held)
+    }
+
+    async fn commit(
+        &self,
+        transaction: Transaction<'_>,
+        writes: &[Write],
+        open: &[usize],
+    ) -> Result<HashSet<usize>, Fault> {
+        let calls = calls(writes, open);
+        let values: Vec<Vec<Value<'_>>> = calls.iter().map(|call| call.values(writes)).collect();
+        let statements: Vec<_> =
+            calls.iter().zip(&values).map(|(call, values)| (call.kind, parameters(values))).collect();
+        let rows = transaction.commit(&statements).await?;
+        Ok(applied(&calls, writes, &rows))
     }
 
     /// All of them or none; the places of those that were applied.
@@ -150,11 +195,10 @@ impl Writer {
                 session.transaction(&statements).await?
             }
         };
-        Ok(calls.iter().zip(&rows).flat_map(|(call, rows)| call.applied(writes, rows)).collect())
+        Ok(applied(&calls, writes, &rows))
     }
 
-    /// Each on its own; `fault` is what failed them together. Returns those that have to wait for a
-    /// lock, each with the later ones that have to come after it.
+    /// Each on its own; `fault` is what failed them together. Those that have to wait for a lock are held.
     async fn apart(
         &self,
         link: &Link,
@@ -162,22 +206,21 @@ impl Writer {
         open: &[usize],
         fault: Fault,
         made: &mut [Option<Made>],
-    ) -> Vec<Vec<usize>> {
-        let mut chains = Chains::default();
+        held: &mut Held,
+    ) {
         if let [only] = open {
-            return self.settle(link, writes, *only, Err(fault), made, chains).await.into_chains();
+            return self.settle(link, writes, *only, Err(fault), made, held).await;
         }
         for wave in waves(open.iter().map(|&at| (at, &writes[at]))) {
             let (after, free): (Vec<usize>, Vec<usize>) =
-                wave.into_iter().partition(|&at| chains.concern(&writes[at]));
+                wave.into_iter().partition(|&at| held.concern(&writes[at]));
             for at in after {
-                chains.add(at, &writes[at]);
+                held.add(at, &writes[at]);
             }
             for (at, answer) in free.iter().zip(self.each(link, writes, &free).await) {
-                chains = self.settle(link, writes, *at, answer, made, chains).await;
+                self.settle(link, writes, *at, answer, made, held).await;
             }
         }
-        chains.into_chains()
     }
 
     /// Writes of different rows, each in a transaction of its own.
@@ -205,67 +248,24 @@ impl Writer {
         at: usize,
         answer: Made,
         made: &mut [Option<Made>],
-        mut chains: Chains,
-    ) -> Chains {
+        held: &mut Held,
+    ) {
         let answer = match answer {
             Err(fault) if fault.is_collision() || fault.is_stale() => again(|| alone(link, writes, at)).await,
             answer => answer,
         };
         match answer {
-            Err(fault) if fault.is_locked() => chains.add(at, &writes[at]),
+            Err(fault) if fault.is_locked() => held.add(at, &writes[at]),
             answer => made[at] = Some(unless_taken(&writes[at], answer)),
-        }
-        chains
-    }
-
-    /// Lets each chain wait in a task of its own: a caller that has gone changes nothing.
-    fn wait_for(
-        self: &Arc<Writer>,
-        writes: &[Write],
-        chains: Vec<Vec<usize>>,
-    ) -> HashMap<usize, oneshot::Receiver<Applied>> {
-        let mut waiting = HashMap::new();
-        for chain in chains {
-            let mut jobs = Vec::with_capacity(chain.len());
-            for at in chain {
-                let (tell, told) = oneshot::channel();
-                waiting.insert(at, told);
-                jobs.push((writes[at].clone(), tell));
-            }
-            let writer = Arc::clone(self);
-            tokio::spawn(async move {
-                for (write, tell) in jobs {
-                    let made = writer.patience.make(write).await;
-                    // Nobody waits any more: it is done all the same.
-                    let _ = tell.send(writer.told(made));
-                }
-            });
-        }
-        waiting
-    }
-
-    /// Deletes all rows of the user, again and again while the database undoes it for the sake of others.
-    pub(super) async fn delete_user(
-        &self,
-        statement: &str,
-        user: &UserId,
-        keep: Option<Key>,
-    ) -> Result<Vec<Row>, Fault> {
-        let turn = self.patience.link().await?;
-        let parameters: [(Parameter<'_>, Type); 2] =
-            [(&Bound(user.as_str()), Type::TEXT), (&keep, Type::TEXT)];
-        let mut left = ATTEMPTS;
-        loop {
-            left -= 1;
-            match turn.link().survey(statement, &parameters).await {
-                Err(fault) if fault.is_collision() && left > 0 => tokio::time::sleep(short_pause()).await,
-                answer => return answer,
-            }
         }
     }
 
     fn told(&self, made: Made) -> Applied {
-        made.map_err(|fault| self.place.error("apply a write", fault))
+        made.map_err(|fault| self.error(fault))
+    }
+
+    fn error(&self, fault: Fault) -> StoreError {
+        self.place.error("apply a write", fault)
     }
 }
 
@@ -290,42 +290,57 @@ impl Maker for Writer {
     }
 }
 
-impl Patience {
-    /// A connection on which nobody waits behind one who waits for a lock.
-    async fn link(&self) -> Result<Turn<'_>, Fault> {
-        let Ok(Ok(permit)) = tokio::time::timeout(self.wait, self.room.acquire()).await else {
-            return Err(Fault::Away(format!(
-                "{PATIENT} writes already wait for rows that others have locked"
-            )));
-        };
-        // The one that was used last is connected.
-        let at = self.free.lock().pop().unwrap_or(0);
-        Ok(Turn { patience: self, at, _permit: permit })
+impl Retries for Writer {
+    fn blocked(&self) -> &BlockedWrites {
+        &self.blocked
     }
 
-    async fn make(&self, write: Write) -> Made {
-        let turn = self.link().await?;
-        let writes = [write];
-        unless_taken(&writes[0], again(|| locked(turn.link(), &writes, 0)).await)
+    async fn attempt(&self, writes: &[Write]) -> Vec<Attempt> {
+        let mut made: Vec<Option<Made>> = writes.iter().map(|_| None).collect();
+        if let Err(fault) = self.past_locks(writes, &mut made).await {
+            // Nothing was written.
+            let attempt = |_: &Write| match &fault {
+                fault if fault.is_locked() => Attempt::Locked,
+                Fault::Cut(_) => Attempt::Undone(self.error(fault.clone())),
+                fault if fault.is_collision() || fault.is_stale() => {
+                    Attempt::Undone(self.error(fault.clone()))
+                }
+                fault => Attempt::Made(Err(self.error(fault.clone()))),
+            };
+            return writes.iter().map(attempt).collect();
+        }
+        let attempt =
+            |made: Option<Made>| made.map_or(Attempt::Locked, |made| Attempt::Made(self.told(made)));
+        made.into_iter().map(attempt).collect()
+    }
+
+    fn still_locked(&self) -> StoreError {
+        self.place.locked()
+    }
+
+    fn too_many(&self, waiting: usize) -> StoreError {
+        blocked_writes::too_many(NAME, waiting)
     }
 }
 
-/// A connection of [`Patience`], given back when dropped.
-struct Turn<'a> {
-    patience: &'a Patience,
-    at: usize,
-    _permit: SemaphorePermit<'a>,
+/// Which rows of an attempt can be written.
+#[derive(Default)]
+struct Free {
+    ours: HashSet<SessionId>,
+    seen: HashSet<SessionId>,
 }
 
-impl Turn<'_> {
-    fn link(&self) -> &Link {
-        &self.patience.links[self.at]
+impl Free {
+    /// Of the answers to [`Kept::LockFree`] and [`Kept::Seen`].
+    fn of(rows: &[Vec<Row>]) -> Free {
+        let ids = |rows: Option<&Vec<Row>>| rows.into_iter().flatten().filter_map(row::id).collect();
+        Free { ours: ids(rows.first()), seen: ids(rows.get(1)) }
     }
-}
 
-impl Drop for Turn<'_> {
-    fn drop(&mut self) {
-        self.patience.free.lock().push(self.at);
+    /// Whether another transaction has the write's row. One that is not there takes no write.
+    fn is_locked(&self, write: &Write) -> bool {
+        let id = write.id();
+        self.seen.contains(&id) && !self.ours.contains(&id) && !matches!(write, Write::Insert(_))
     }
 }
 
@@ -334,20 +349,6 @@ async fn alone(link: &Link, writes: &[Write], at: usize) -> Made {
     let call = Call::one(writes, at);
     let session = link.session().await?;
     session.run(call.kind, &parameters(&call.values(writes))).await.map(outcome)
-}
-
-/// Makes a write alone, once its row is free, and judges it by the time that it is then.
-async fn locked(link: &Link, writes: &[Write], at: usize) -> Made {
-    let call = Call::one(writes, at);
-    let Some(lock) = call.lock() else { return alone(link, writes, at).await };
-    let session = link.session().await?;
-    let values = [lock.values(writes), call.values(writes)];
-    let statements = [(lock.kind, parameters(&values[0])), (call.kind, parameters(&values[1]))];
-    let rows = session.transaction(&statements).await;
-    if rows.as_ref().is_err_and(Fault::is_stale) {
-        session.forget().await;
-    }
-    Ok(outcome(rows?.pop().unwrap_or_default()))
 }
 
 /// Makes a write again and again while the database undoes it for the sake of others. [R15]
@@ -361,6 +362,22 @@ async fn again<F: Future<Output = Made>>(make: impl Fn() -> F) -> Made {
             }
             answer => return answer,
         }
+    }
+}
+
+/// The places whose writes were applied.
+fn applied(calls: &[Call], writes: &[Write], rows: &[Vec<Row>]) -> HashSet<usize> {
+    calls.iter().zip(rows).flat_map(|(call, rows)| call.applied(writes, rows)).collect()
+}
+
+/// Notes what became of writes that were made together.
+fn note(applied: Result<HashSet<usize>, Fault>, open: &[usize], made: &mut [Option<Made>]) {
+    for &at in open {
+        made[at] = Some(match &applied {
+            Ok(applied) if applied.contains(&at) => Ok(Outcome::Applied),
+            Ok(_) => Ok(Outcome::Unmatched),
+            Err(fault) => Err(fault.clone()),
+        });
     }
 }
 

@@ -91,6 +91,16 @@ pub(super) fn calls(writes: &[Write], open: &[usize]) -> Vec<Call> {
     calls
 }
 
+/// The lookup of all rows that these writes are conditional on; `None` where there are only new ones.
+pub(super) fn lookups(writes: &[Write]) -> Option<Call> {
+    let mut known = HashSet::new();
+    let mut places: Vec<usize> = (0..writes.len())
+        .filter(|&at| !matches!(writes[at], Write::Insert(_)) && known.insert(writes[at].id()))
+        .collect();
+    places.sort_by_key(|&at| writes[at].id());
+    (!places.is_empty()).then_some(Call { kind: Kept::Seen, places })
+}
+
 pub(super) fn parameters<'a>(values: &'a [Value<'_>]) -> Vec<Parameter<'a>> {
     values.iter().map(|value| &**value as Parameter<'a>).collect()
 }
@@ -106,16 +116,6 @@ where
 impl Call {
     pub(super) fn one(writes: &[Write], at: usize) -> Call {
         Call { kind: kind(&writes[at]), places: vec![at] }
-    }
-
-    /// What locks the rows of this call; `None` where no time is judged.
-    pub(super) fn lock(&self) -> Option<Call> {
-        match self.kind {
-            Kept::Update | Kept::Touch | Kept::Rotate => {
-                Some(Call { kind: Kept::Lock, places: self.places.clone() })
-            }
-            Kept::Load | Kept::Insert | Kept::Delete | Kept::Lock => None,
-        }
     }
 
     /// The places whose writes were applied: the statement returns their ids.
@@ -180,7 +180,7 @@ impl Call {
                 ];
                 condition.into_iter().chain(columns(&records)).collect()
             }
-            Kept::Load | Kept::Delete | Kept::Lock => vec![ids],
+            Kept::Load | Kept::Delete | Kept::LockFree | Kept::Seen => vec![ids],
         }
     }
 }

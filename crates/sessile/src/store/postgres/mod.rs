@@ -1,26 +1,33 @@
 //! Sessions in PostgreSQL, for many processes on many machines.
 //!
 //! Statements: `load` and `load_many` 1 for all ids; `apply` 1; `apply_many` 1 for each kind of write
-//! (insert, update, touch, rotate, delete) and, for several, BEGIN and COMMIT around them; `list`,
-//! `delete_user`, `stats`, `check` and `clock` 1; `purge` 1 per chunk; `init` 4 in a transaction; `examine`
-//! 11.
+//! (insert, update, touch, rotate, delete) and, for several, BEGIN and COMMIT around them; `list`, `stats`,
+//! `check` and `clock` 1; `delete_user` 2, a DELETE and a SELECT of what is left; `purge` 1 per chunk; `init` 4 in a
+//! transaction; `examine` 11.
 //!
 //! Round trips: 1 for each of these, also for a batch with its BEGIN and COMMIT, which are sent without
 //! waiting for answers. One more when a connection uses a statement for the first time and prepares it;
-//! and a batch that fails as a whole is made again apart: 1 for all its writes. A write whose row somebody
-//! else has locked is then made in a transaction that first takes the lock (BEGIN, SELECT FOR UPDATE, the
-//! write, COMMIT, in 1 round trip), so that a session which expires during the wait is dead; grouped writes
-//! wait for a lock 100 ms at most.
+//! and a batch that fails as a whole is made again apart: 1 for all its writes.
+//!
+//! Rows that other programs have locked: a batch that meets one waits 10 ms, once. All of its writes are then made on
+//! another connection, in a transaction of 2 round trips: BEGIN, a SELECT FOR UPDATE that skips locked rows and a
+//! SELECT that tells which of them there are; then the writes to the rows that are ours, and COMMIT. A write to a
+//! locked row waits in its row's queue and is tried again so, together with all others that wait, after 5 to 50 ms. The
+//! time is read for each attempt, so that a session which expires during the wait is dead. A row that was locked is
+//! remembered for 5 s: its writes go to its queue at once. `delete_user` deletes the free rows and tries the others
+//! again in the same way, on connections of its own.
 //!
 //! There is no pool. Requests share a few connections and pipeline on them: two for loads, two for
-//! grouped writes, one for listings, counts and purges, and up to four, made when first needed, where
-//! writes wait for rows that others have locked. Each comes back by itself when it breaks. A read that
-//! was cut off is made once more on another connection; a write is not, for nobody knows whether it was
-//! made.
+//! grouped writes, one for `delete_user`, one for counts and purges; and, made when first needed, one for listings,
+//! one for writes whose rows are locked, and one for `delete_user` where rows are locked. Each comes back by itself
+//! when it breaks. A read that was cut off is made once more on another connection; a write is not, for it may or may
+//! not have been made.
 //!
 //! Statements are prepared once per connection. After `DISCARD ALL` or a change of the table they are
-//! prepared anew; a pooler between (pgbouncer) has to be in session mode, for in transaction mode
-//! neither they nor the settings of the connection would stay ours.
+//! prepared anew. A pooler in session mode (PgBouncer) works as the server itself does. One in transaction mode is
+//! refused when the store connects, unless [`PostgresOptions::transaction_pooler`] or `?pooler=transaction` says that
+//! it is to be expected: then each statement is planned for its values and stands in a transaction that makes its own
+//! settings, with BEGIN and COMMIT in the same round trip.
 //!
 //! Every statement is noted in the SQL log before it is sent: `tracing` target `sessile::sql`, level
 //! TRACE, without values.
@@ -45,18 +52,23 @@
 //! An update never moves `updated_at` into an index, and an expiry that is renewed seldom leaves most
 //! updates within their page (HOT): all but the renewals, on a table that `init` made, for it leaves a tenth of each
 //! page free. A table that others made has no such room; `ALTER TABLE sessions SET (fillfactor = 90)` gives it
-//! some. The store holds no row's lock while it waits for its caller.
+//! some. The store holds no row's lock while it waits for a caller; that of a
+//! blocked write for one round trip.
 
 mod address;
 mod apply;
 mod call;
+mod endings;
 mod examine;
 mod fault;
 mod feed;
 mod link;
 mod options;
+mod pipeline;
+mod pooler;
 mod row;
 mod schema;
+mod settings;
 mod sql;
 mod tls;
 
@@ -83,8 +95,9 @@ pub(super) use address::Address;
 pub use options::PostgresOptions;
 
 use apply::Writer;
+use endings::Endings;
 use fault::{Fault, NAME, Place};
-use link::{Dialler, Duty, Link, Parameter};
+use link::{Dialler, Duty, Link, Parameter, Session};
 use row::{Bound, Key, Micros};
 use sql::{Kept, Sql};
 
@@ -101,12 +114,22 @@ struct Inner {
     sql: Arc<Sql>,
     loads: Vec<Link>,
     turn: AtomicUsize,
+    /// For listings, which requests wait for.
+    lists: Link,
     /// For what reads or deletes many rows, so that it never keeps a request waiting.
     surveys: Link,
     writer: Arc<Writer>,
+    endings: Endings,
     /// Single writes that come at the same time share a statement.
     group: Group<Writes<Writer>>,
     chunks: Chunks,
+}
+
+impl Inner {
+    /// The connections that serve sessions at this moment.
+    fn serving(&self) -> Vec<Arc<Session>> {
+        self.loads.iter().chain(self.writer.links()).filter_map(Link::standing).collect()
+    }
 }
 
 impl PostgresStore {
@@ -126,15 +149,19 @@ impl PostgresStore {
     async fn start(dialler: Arc<Dialler>, connections: usize) -> Result<PostgresStore, StoreError> {
         let (place, sql) = (Arc::clone(&dialler.place), Arc::clone(&dialler.sql));
         let loads: Vec<Link> = (0..connections).map(|_| Link::start(&dialler, Duty::Loads)).collect();
+        let lists = Link::start(&dialler, Duty::Lists);
         let surveys = Link::start(&dialler, Duty::Surveys);
         let writer = Arc::new(Writer::start(&dialler));
+        let endings = Endings::start(&dialler);
         let connected = async {
             for link in loads.iter().chain([&surveys]) {
                 link.session().await?;
             }
-            writer.connected().await
+            writer.connected().await?;
+            endings.connected().await
         };
         connected.await.map_err(|fault| place.error(&format!("connect to {}", place.server), fault))?;
+        dialler.has_opened();
         let bounds = Bounds { crowd: apply::CROWD, ..Bounds::new(apply::BATCHES, place.limit.length()) };
         let group = Group::new(Writes(Arc::clone(&writer)), bounds);
         let (turn, chunks) = (AtomicUsize::new(0), Chunks::new());
@@ -144,8 +171,10 @@ impl PostgresStore {
             sql,
             loads,
             turn,
+            lists,
             surveys,
             writer,
+            endings,
             group,
             chunks,
         })))
@@ -155,23 +184,37 @@ impl PostgresStore {
         move |fault| self.0.place.error(action, fault)
     }
 
-    /// A lookup, on another connection if the first one breaks.
+    /// A lookup, on whichever connection stands, and on another one if that breaks.
     async fn look_up(&self, ids: &[SessionId]) -> Result<Vec<Row>, Fault> {
         let wanted = Bound(ids.iter().map(|&id| Key(id)).collect::<Vec<_>>());
         let turn = self.0.turn.fetch_add(1, Ordering::Relaxed);
-        let link = |turn: usize| &self.0.loads[turn % self.0.loads.len()];
-        match link(turn).run(Kept::Load, &[&wanted]).await {
-            Err(Fault::Cut(_)) => link(turn.wrapping_add(1)).run(Kept::Load, &[&wanted]).await,
+        let links = &self.0.loads;
+        for turn in turn..turn.saturating_add(links.len()) {
+            let Some(session) = links[turn % links.len()].standing() else { continue };
+            match session.run(Kept::Load, &[&wanted]).await {
+                Err(Fault::Cut(_) | Fault::Away(_)) => {}
+                answer => return answer,
+            }
+        }
+        links[turn % links.len()].run(Kept::Load, &[&wanted]).await
+    }
+
+    /// A read on one of the connections that no load waits for, once more if it breaks.
+    async fn read(
+        &self,
+        link: &Link,
+        statement: &str,
+        parameters: &[(Parameter<'_>, Type)],
+    ) -> Result<Vec<Row>, Fault> {
+        match link.survey(statement, parameters).await {
+            Err(Fault::Cut(_)) => link.survey(statement, parameters).await,
             answer => answer,
         }
     }
 
-    /// A read of many rows, once more if the connection breaks.
+    /// A read of many rows.
     async fn survey(&self, statement: &str, parameters: &[(Parameter<'_>, Type)]) -> Result<Vec<Row>, Fault> {
-        match self.0.surveys.survey(statement, parameters).await {
-            Err(Fault::Cut(_)) => self.0.surveys.survey(statement, parameters).await,
-            answer => answer,
-        }
+        self.read(&self.0.surveys, statement, parameters).await
     }
 
     async fn purge_chunk(&self, now: Timestamp, rows: usize) -> Result<Chunk, StoreError> {
@@ -242,6 +285,9 @@ impl SessionStore for PostgresStore {
     }
 
     async fn apply(&self, write: Write) -> Result<Outcome, StoreError> {
+        if let Some(queued) = self.0.writer.queued(&write) {
+            return queued.get(NAME).await;
+        }
         match self.0.group.ask(write).await {
             Ok(answer) => answer.get(NAME).await,
             Err(unanswered) => Err(unanswered.of_write(NAME)),
@@ -276,12 +322,14 @@ impl SessionStore for PostgresStore {
             (&Bound(place.as_deref()), Type::TEXT),
             (&rows, Type::INT8),
         ];
-        let rows = self.survey(&self.0.sql.list(query, place.is_some()), &parameters).await;
+        // A page of a user's rows is short; one of all rows may read the whole table to find what has expired.
+        let link = if user.is_some() { &self.0.lists } else { &self.0.surveys };
+        let rows = self.read(link, &self.0.sql.list(query, place.is_some()), &parameters).await;
         Ok(page(&rows.map_err(self.error("list"))?, limit))
     }
 
-    /// One statement, so that it waits for a rotation which is on its way and follows the row to its
-    /// new id. Needs the index on `user_id`; without it all rows are read.
+    /// Deletes what is free at once and tries the rest again until it is, for as long as a write waits for a lock.
+    /// Needs the index on `user_id`; without it all rows are read.
     async fn delete_user(
         &self,
         user: &UserId,
@@ -290,8 +338,7 @@ impl SessionStore for PostgresStore {
         if user.as_str().contains('\0') {
             return Ok(Vec::new());
         }
-        let deleted = self.0.writer.delete_user(&self.0.sql.delete_user, user, keep.map(Key)).await;
-        deleted.map(|rows| row::ids(&rows).0).map_err(self.error("delete a user's sessions"))
+        self.0.endings.delete_user(user, keep).await
     }
 
     /// In chunks, and past rows that others have locked. Needs the index on `expires_at`; without it each
@@ -317,12 +364,12 @@ impl SessionStore for PostgresStore {
 
     async fn check(&self) -> Result<(), StoreError> {
         let table = self.0.sql.table();
-        let columns = self.survey(sql::CHECK, &[(&table, Type::TEXT)]).await;
+        let columns = self.read(&self.0.lists, sql::CHECK, &[(&table, Type::TEXT)]).await;
         schema::judge(&columns.map_err(self.error("check"))?, &self.0.place)
     }
 
     async fn clock(&self) -> Result<Option<Timestamp>, StoreError> {
-        let rows = self.survey(sql::CLOCK, &[]).await;
+        let rows = self.read(&self.0.lists, sql::CLOCK, &[]).await;
         let now = rows.and_then(|rows| rows.first().and_then(|row| row::time_at(row, 0)).ok_or_else(no_row));
         now.map(Some).map_err(self.error("ask for the time"))
     }
@@ -332,10 +379,13 @@ impl SessionStore for PostgresStore {
         examine::examine(self, clock).await
     }
 
-    /// One more connection, which listens. Statements: 5 at first, then 1 for each third of `bound`. Must be
-    /// called within the runtime that it is to live in.
+    /// One more connection, which listens. Statements: 6 at first; then, for each third of `bound`, 1 there and 1 on
+    /// each connection for loads and for grouped writes. Must be called within the runtime that it is to live in.
     async fn feed(&self, hearer: Hearer, bound: Duration) -> Result<Option<Feed>, StoreError> {
-        let feed = feed::subscribe(Arc::clone(&self.0.dialler), hearer, bound).await?;
+        if !self.0.dialler.can_listen() {
+            return Err(self.0.place.no_listening());
+        }
+        let feed = feed::subscribe(&self.0, hearer, bound).await?;
         // From its commit on whoever notifies has a lock that all of them need, so a second batch would only wait
         // for the first one's commit, and both be smaller: 64 clients made a seventh more changes with one.
         self.0.group.narrow(1);

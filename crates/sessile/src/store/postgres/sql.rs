@@ -36,20 +36,23 @@ const ROTATE: &str = "UPDATE @table AS t SET id = u.new_id, user_id = u.user_id,
     AS u (id, expected, now, new_id, user_id, data, created_at, expires_at, updated_at) \
     WHERE t.id = u.id AND t.data IS NOT DISTINCT FROM u.expected AND t.expires_at > u.now RETURNING u.id";
 
-/// The condition of the writes above where no lock is waited for, or hardly.
-const LIVE: &str = "t.expires_at > u.now";
+/// Locks the rows that no other transaction has locked.
+const LOCK_FREE: &str = "SELECT id FROM @table WHERE id = ANY ($1::text[]) FOR UPDATE SKIP LOCKED";
 
-/// The same where the transaction began with a wait for [`LOCK`]: a session that expired meanwhile is
-/// dead.
-const LIVE_AFTER_WAIT: &str = "t.expires_at > u.now + (clock_timestamp() - transaction_timestamp())";
-
-/// A statement of its own: an UPDATE that waited for a lock judges a row which nobody has changed by the
-/// time before.
-const LOCK: &str = "SELECT id FROM @table WHERE id = ANY ($1::text[]) FOR UPDATE";
+/// Which of these rows there are, locked or not.
+const SEEN: &str = "SELECT id FROM @table WHERE id = ANY ($1::text[])";
 
 const DELETE: &str = "DELETE FROM @table WHERE id = ANY ($1::text[]) RETURNING id";
 
-/// Plainly on the table: a row that is rotated meanwhile is waited for and followed to its new id,
+/// Deletes the user's rows that no other transaction has locked. A row that is rotated while this runs may be
+/// missed: [`LEFT_OF_USER`] shows it under its new id.
+const DELETE_FREE_OF_USER: &str = "DELETE FROM @table WHERE id = ANY (ARRAY(SELECT id FROM @table \
+    WHERE user_id = $1 AND id IS DISTINCT FROM $2 FOR UPDATE SKIP LOCKED)) \
+    AND user_id = $1 AND id IS DISTINCT FROM $2 RETURNING id";
+
+const LEFT_OF_USER: &str = "SELECT id FROM @table WHERE user_id = $1 AND id IS DISTINCT FROM $2";
+
+/// Plainly on the table: a row that is rotated while this runs is waited for and followed to its new id,
 /// which a subselect on the ids would miss.
 const DELETE_USER: &str = "DELETE FROM @table WHERE user_id = $1 AND id IS DISTINCT FROM $2 RETURNING id";
 
@@ -82,8 +85,7 @@ pub(super) const CLOCK: &str = "SELECT clock_timestamp()";
 /// the role or the database counts.
 pub(super) const SEEN_SETTINGS: &str = "SELECT name, setting, source FROM pg_settings WHERE name IN (\
     'server_version', 'server_version_num', 'synchronous_commit', 'fsync', 'full_page_writes', \
-    'autovacuum', 'track_counts', 'synchronous_standby_names', 'default_transaction_read_only', \
-    'max_connections')";
+    'autovacuum', 'track_counts', 'synchronous_standby_names', 'max_connections')";
 
 /// What anybody may know of the server: whether it follows another one, who we are, how many follow it
 /// and how many are connected.
@@ -188,29 +190,8 @@ pub(super) const FEED_CHANNEL: &str = "SELECT split_part(encode(r.tgargs, 'escap
     WHERE r.tgrelid = to_regclass($1) AND r.tgname = 'sessile_changed' AND r.tgenabled IN ('O', 'A') \
     AND e.tgname = 'sessile_emptied' AND e.tgenabled IN ('O', 'A')";
 
-/// `$1` the channel, `$2` the text.
-pub(super) const NOTIFY: &str = "SELECT pg_notify($1, $2)";
-
-/// Settings of every connection, where the server knows them. A time without zone means UTC.
-pub(super) const SETTINGS: &[(&str, &str)] = &[
-    ("TimeZone", "UTC"),
-    ("client_min_messages", "warning"),
-    ("default_transaction_isolation", "read committed"),
-    ("jit", "off"),
-];
-
-/// Settings of the connections that only look up primary keys. A plan made while the table was small
-/// would read all of it, and be kept when it has grown.
-pub(super) const KEY_LOOKUP_SETTINGS: &[(&str, &str)] = &[
-    ("plan_cache_mode", "force_generic_plan"),
-    ("enable_seqscan", "off"),
-    ("enable_bitmapscan", "off"),
-    ("enable_hashjoin", "off"),
-    ("enable_mergejoin", "off"),
-];
-
-pub(super) const SET: &str = "SELECT set_config(name, wanted.value, false) \
-    FROM unnest($1::text[], $2::text[]) AS wanted (name, value) JOIN pg_settings USING (name)";
+/// `$1` the channel, `$2` the text. A sign of life is nothing to wait for the disk for.
+pub(super) const NOTIFY: &str = "SELECT set_config('synchronous_commit', 'off', true), pg_notify($1, $2)";
 
 /// The longest name that PostgreSQL keeps whole.
 pub(super) const MAX_NAME_BYTES: usize = 63;
@@ -224,18 +205,25 @@ pub(super) enum Kept {
     Touch,
     Rotate,
     Delete,
-    Lock,
+    LockFree,
+    Seen,
 }
 
 impl Kept {
-    pub(super) const COUNT: usize = Kept::Lock as usize + 1;
+    pub(super) const COUNT: usize = Kept::Seen as usize + 1;
+    #[cfg(test)]
+    pub(super) const ALL: [Kept; Kept::COUNT] = {
+        use Kept::{Delete, Insert, Load, LockFree, Rotate, Seen, Touch, Update};
+        [Load, Insert, Update, Touch, Rotate, Delete, LockFree, Seen]
+    };
 }
 
 /// The statements for one table.
-#[derive(Clone)]
 pub(super) struct Sql {
     table: String,
     kept: [String; Kept::COUNT],
+    pub(super) delete_free_of_user: String,
+    pub(super) left_of_user: String,
     pub(super) delete_user: String,
     pub(super) purge: String,
     pub(super) stats: String,
@@ -261,7 +249,18 @@ impl Sql {
             format!("{head}{}{}", quoted(&index_name(name, column)), on(tail))
         };
         Sql {
-            kept: [on(LOAD), on(INSERT), on(UPDATE), on(TOUCH), on(ROTATE), on(DELETE), on(LOCK)],
+            kept: [
+                on(LOAD),
+                on(INSERT),
+                on(UPDATE),
+                on(TOUCH),
+                on(ROTATE),
+                on(DELETE),
+                on(LOCK_FREE),
+                on(SEEN),
+            ],
+            delete_free_of_user: on(DELETE_FREE_OF_USER),
+            left_of_user: on(LEFT_OF_USER),
             delete_user: on(DELETE_USER),
             purge: on(PURGE),
             stats: on(STATS),
@@ -274,12 +273,6 @@ impl Sql {
 
     pub(super) fn kept(&self, statement: Kept) -> &str {
         &self.kept[statement as usize]
-    }
-
-    /// The same for connections on which a write may wait long for a lock.
-    pub(super) fn patient(&self) -> Sql {
-        let patient = |statement: &String| statement.replace(LIVE, LIVE_AFTER_WAIT);
-        Sql { kept: self.kept.each_ref().map(patient), ..self.clone() }
     }
 
     /// The table as SQL reads it.
