@@ -148,6 +148,7 @@ async fn logins_and_changes_of_the_same_user_go_on() {
     changes.set_raw("note", "1").unwrap();
     stage.sessions.change(row.id(), &changes).await.unwrap().unwrap();
     let sessions = stage.another_process();
+    changes.set_raw("note", "2").unwrap();
     let (python, of_b) = (stage.store.clone(), row.id());
     stage.store.before_next_write(async move { python_writes(&python, of_b, "{}", None).await });
     let error = sessions.sessions.change(of_b, &changes).await.unwrap_err();
