@@ -68,3 +68,62 @@ fn a_request_that_asks_for_nothing_allocates_twice() {
     });
     assert!(asked > 4, "{asked}");
 }
+
+/// Bytes that are allocated, the fewest of some attempts: others in this process may allocate meanwhile.
+fn bytes_of(mut work: impl FnMut()) -> usize {
+    let counted = (0..5).map(|_| {
+        let region = Region::new(ALLOCATOR);
+        work();
+        let change = region.change();
+        change.bytes_allocated + change.bytes_reallocated.unsigned_abs()
+    });
+    counted.min().unwrap()
+}
+
+fn session() -> sessile::Session {
+    let sessions = Sessions::builder(MemoryStore::new())
+        .policy(sessile::Policy::new().max_data_bytes(100_000_000))
+        .build();
+    LazySession::new(sessions, Vec::new()).load().now_or_never().unwrap().unwrap()
+}
+
+/// [R20] [S22] Eight times as many keys, list items or messages take about eight times as many bytes; what copies or
+/// indexes all of them for each one would take sixty-four times as many.
+#[test]
+fn what_a_session_allocates_is_linear_in_what_it_holds() {
+    type Work = fn(usize);
+    fn keys(n: usize) -> std::collections::BTreeMap<String, u32> {
+        (0..n).map(|n| (format!("k{n:06}"), 1)).collect()
+    }
+    fn filled(n: usize) -> sessile::Session {
+        let session = session();
+        session.extend(&keys(n)).unwrap();
+        session
+    }
+    let kinds: [(&str, Work); 6] = [
+        ("extend", |n| drop(filled(n))),
+        ("insert", |n| {
+            let session = session();
+            (0..n).for_each(|n| session.insert(format!("k{n:06}").as_str(), &1).unwrap());
+        }),
+        ("remove", |n| {
+            let session = filled(n);
+            (0..n).for_each(|n| assert!(session.remove(&format!("k{n:06}"))));
+        }),
+        ("keep_only", |n| filled(n).keep_only(&["k000001"])),
+        ("push", |n| {
+            let session = session();
+            (0..n).for_each(|n| session.push("list", &n).unwrap());
+        }),
+        ("flash", |n| {
+            let session = session();
+            (0..n).for_each(|n| session.flash("info", n.to_string()).unwrap());
+            assert_eq!(session.flashes().unwrap().len(), n);
+        }),
+    ];
+    for (name, work) in kinds {
+        let (few, many) = (bytes_of(|| work(1_000)), bytes_of(|| work(8_000)));
+        println!("{name}: {few} bytes for 1,000, {many} for 8,000: {:.1} times", many as f64 / few as f64);
+        assert!(many < 20 * few, "{name}: {few} bytes for 1,000, {many} for 8,000");
+    }
+}

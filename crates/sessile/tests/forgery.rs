@@ -45,6 +45,85 @@ async fn a_token_is_bound_to_its_session() {
     assert_ne!(visitor.does(token).await.body, ours);
 }
 
+/// [S20] Two pages that are opened at once show the same token, and both forms work, in one process and in two; a
+/// token that was made void is not made again.
+#[tokio::test]
+async fn pages_opened_at_once_have_forms_that_work() {
+    for stage in Stage::everywhere(sessile::Policy::default()).await {
+        let mut visitor = stage.visitor();
+        visitor.does(async |session: Session| session.insert("cart", &1)).await;
+        let mut seen = Vec::new();
+        for _ in 0..3 {
+            let mut other = stage.another_process().visitor();
+            other.jar = visitor.jar.clone();
+            let late = std::sync::Arc::new(std::sync::Mutex::new(String::new()));
+            let shown = late.clone();
+            stage.store.before_next_write(async move {
+                let change = async |session: Session| session.update("cart", |n: &mut u32| *n += 1);
+                assert_eq!(other.does(async move |s: Session| change(s).await.map(drop)).await.status, 200);
+                let made = other.does(token).await.body;
+                *shown.lock().unwrap() = made;
+            });
+            let first = visitor.does(token).await.body;
+            let second = late.lock().unwrap().clone();
+            assert!(accepts(&mut visitor, &first).await && accepts(&mut visitor, &second).await);
+            assert!(!seen.contains(&first) && seen.iter().all(|old| *old != second));
+            visitor.does(async |session: Session| session.forget_csrf_token()).await;
+            for old in [&first, &second] {
+                assert!(!accepts(&mut visitor, old).await, "void");
+            }
+            visitor.does(token).await;
+            for old in [&first, &second] {
+                assert!(!accepts(&mut visitor, old).await, "still void, with a new one in its place");
+            }
+            visitor.does(async |session: Session| session.forget_csrf_token()).await;
+            seen.extend([first, second]);
+        }
+    }
+}
+
+/// [S20] A token that Python stores while a page of ours is made stays, for its pages, and the one on our page is
+/// accepted, too. lback reads the first one in the data.
+#[tokio::test]
+async fn a_token_of_python_and_one_of_ours_both_work() {
+    let stage = Stage::with_policy(sessile::Policy::lback());
+    let mut visitor = stage.visitor();
+    visitor.does(async |session: Session| session.insert("cart", &1)).await;
+    let (sessions, id) = (stage.sessions.clone(), stage.store.rows().await[0].id());
+    stage.store.before_next_write(async move {
+        let mut python = sessile::engine::Changes::new();
+        python.set_raw("_csrf_token", "\"0123456789abcdef0123456789abcdef\"").unwrap();
+        sessions.change(id, &python).await.unwrap().unwrap();
+    });
+    let ours = visitor.does(token).await.body;
+    let stored: String = stage.store.rows().await[0].data().get("_csrf_token").unwrap().unwrap();
+    assert_eq!(stored, "0123456789abcdef0123456789abcdef");
+    assert!(ours != stored && accepts(&mut visitor, &ours).await && accepts(&mut visitor, &stored).await);
+    assert!(!accepts(&mut visitor, "0123456789abcdef0123456789abcdee").await);
+}
+
+/// [S20] [S05] Whoever planted a session's cookie does not learn the token that a login in it shows.
+#[tokio::test]
+async fn a_token_made_with_a_login_does_not_come_from_the_old_secret() {
+    let stage = Stage::new();
+    let mut visitor = stage.visitor();
+    visitor.does(async |session: Session| session.insert("cart", &1)).await;
+    let mut planted = visitor.clone();
+    let of_the_old_secret = async |session: Session| -> Result<String, SessionError> {
+        let token = session.csrf_token()?;
+        session.forget_csrf_token();
+        Ok(token)
+    };
+    let known = planted.does(of_the_old_secret).await.body;
+    let signs_in = async |session: Session| -> Result<String, SessionError> {
+        session.login("ada")?;
+        session.csrf_token()
+    };
+    let shown = visitor.does(signs_in).await.body;
+    assert_ne!(shown, known);
+    assert!(accepts(&mut visitor, &shown).await && !accepts(&mut visitor, &known).await);
+}
+
 /// [S20] An empty token, which another program may have stored, opens nothing.
 #[tokio::test]
 async fn an_empty_token_opens_nothing() {

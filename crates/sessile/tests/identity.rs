@@ -18,6 +18,7 @@ use std::time::Duration;
 use axum::http::StatusCode;
 use sessile::engine::{Credential, Event, NewSession, Rejection};
 use sessile::record::{Random, SystemRandom};
+use sessile::session::Login;
 use sessile::{LazySession, Policy, Session, SessionError, SessionToken, UserId};
 use support::{Stage, Visitor, seconds, sign_in, who};
 
@@ -237,6 +238,143 @@ async fn data_of_another_user_never_survives() {
                 .await;
             assert_eq!(answer.status, 200);
             assert!(stage.store.rows().await[0].data().is_empty());
+        }
+    }
+}
+
+/// [S31] A login begins with the policy's own lifetimes, whoever chose others before: an anonymous visitor, the same
+/// user, another one, in an earlier request, just before the login in the same one, or in one that is still in
+/// flight. What is said after the login, or in it, counts.
+#[tokio::test]
+async fn a_login_begins_with_the_policys_own_lifetimes() {
+    async fn chooses(session: Session) -> Done {
+        session.insert("cart", "pen")?;
+        session.remember(true);
+        session.set_idle_timeout(Some(seconds(86_400)));
+        session.set_device("a kiosk");
+        Ok(())
+    }
+    async fn chooses_and_signs_in(session: Session) -> Done {
+        chooses(session.clone()).await?;
+        session.login("ada")
+    }
+    async fn signs_in(session: Session) -> Done {
+        session.login("ada")
+    }
+    let usual = |stage: &Stage| stage.sessions.now().saturating_add(seconds(1_800));
+    for stage in Stage::everywhere(Policy::default()).await {
+        for before in ["nobody", "ada", "bob"] {
+            for at_once in [false, true] {
+                let mut visitor = stage.visitor();
+                if before != "nobody" {
+                    sign_in(&mut visitor, before).await;
+                }
+                let answer = if at_once {
+                    visitor.does(chooses_and_signs_in).await
+                } else {
+                    visitor.does(chooses).await;
+                    visitor.does(signs_in).await
+                };
+                assert!(!answer.set_cookies()[0].contains("Max-Age"), "{before} {at_once}");
+                let row = stage.store.rows().await.remove(0);
+                let described = stage.sessions.describe(&row);
+                assert!(!described.remembered && described.device.is_none(), "{before} {at_once}");
+                assert_eq!(row.expires_at(), usual(&stage), "{before} {at_once}");
+                stage.sessions.revoke(row.id()).await.unwrap();
+            }
+        }
+        // An anonymous visitor's choice that reaches the row just before the login.
+        let mut visitor = stage.visitor();
+        visitor.does(async |session: Session| session.insert("cart", "pen")).await;
+        let mut tab = visitor.clone();
+        stage.store.before_next_write(async move { assert_eq!(tab.does(chooses).await.status, 200) });
+        assert_eq!(visitor.does(signs_in).await.status, 200);
+        let row = stage.store.rows().await.remove(0);
+        assert!(!stage.sessions.describe(&row).remembered && row.data().contains("cart"));
+        assert_eq!(row.expires_at(), usual(&stage));
+        stage.sessions.revoke(row.id()).await.unwrap();
+
+        for in_one_call in [false, true] {
+            let mut visitor = stage.visitor();
+            visitor.does(chooses).await;
+            let answer = visitor
+                .does(async move |session: Session| -> Done {
+                    if in_one_call {
+                        let login = Login::new("ada").remember(true).device("a phone");
+                        return session.login_with(login.idle_timeout(seconds(7_200)));
+                    }
+                    session.login("ada")?;
+                    session.remember(true);
+                    session.set_device("a phone");
+                    session.set_idle_timeout(Some(seconds(7_200)));
+                    Ok(())
+                })
+                .await;
+            assert!(answer.set_cookies()[0].contains("Max-Age"), "{in_one_call}");
+            let row = stage.store.rows().await.remove(0);
+            let described = stage.sessions.describe(&row);
+            assert!(described.remembered && described.device.as_deref() == Some("a phone"));
+            assert_eq!(row.expires_at(), stage.sessions.now().saturating_add(seconds(7_200)));
+            stage.sessions.revoke(row.id()).await.unwrap();
+        }
+    }
+}
+
+/// [S08] A part of a second is a whole one, and a session whose own idle timeout is shorter than the policy's step of
+/// renewal is renewed all the same.
+#[tokio::test]
+async fn a_short_idle_timeout_is_kept_and_renewed() {
+    let stage = Stage::new();
+    let mut visitor = stage.visitor();
+    let login = async |session: Session| {
+        session.login_with(Login::new("ada").idle_timeout(Duration::from_millis(500)))
+    };
+    visitor.does(login).await;
+    assert_eq!(stage.store.rows().await[0].expires_at(), stage.sessions.now().saturating_add(seconds(1)));
+    let login = async |session: Session| session.login_with(Login::new("ada").idle_timeout(seconds(60)));
+    visitor.does(login).await;
+    for _ in 0..10 {
+        stage.clock.advance(seconds(45));
+        assert_eq!(who(&mut visitor).await, "ada");
+    }
+    stage.clock.advance(seconds(61));
+    assert_eq!(who(&mut visitor).await, "nobody");
+}
+
+/// [S22] [S05] A session that is full can be signed in, rotated, remembered and given a CSRF token.
+#[tokio::test]
+async fn a_full_session_can_be_signed_in() {
+    for policy in [Policy::default(), Policy::lback()] {
+        for stage in Stage::everywhere(policy.clone()).await {
+            let mut visitor = stage.visitor();
+            let answer = visitor
+                .does(async |session: Session| -> Done {
+                    session.insert("cart", &"x".repeat(65_535 - 12))?;
+                    session.save().await?;
+                    assert!(session.insert("more", &1).is_err());
+                    Ok(())
+                })
+                .await;
+            assert_eq!(
+                (answer.status, stage.store.rows().await[0].stored_data().len()),
+                (StatusCode::OK, 65_535)
+            );
+            assert_eq!(visitor.does(async |session: Session| session.csrf_token()).await.body.len(), 32);
+            let answer = visitor
+                .does(async |session: Session| -> Done {
+                    let user = "u".repeat(36);
+                    let login = Login::new(user).remember(true).device("\u{1f600}".repeat(100));
+                    session.login_with(login)?;
+                    session.csrf_token()?;
+                    session.save().await?;
+                    session.rotate()?;
+                    session.save().await?;
+                    session.forget_csrf_token();
+                    Ok(())
+                })
+                .await;
+            assert_eq!((answer.status, answer.set_cookies().len()), (StatusCode::OK, 1), "{answer:?}");
+            assert_eq!(who(&mut visitor).await, "u".repeat(36));
         }
     }
 }

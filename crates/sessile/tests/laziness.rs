@@ -75,8 +75,9 @@ async fn a_wish_that_is_taken_back_is_none() {
     let stage = Stage::new();
     let mut visitor = stage.visitor();
     let signs_in = async |session: Session| -> Done {
+        session.login("ada")?;
         session.remember(true);
-        session.login("ada")
+        Ok(())
     };
     visitor.does(signs_in).await;
     let (rows, _) = (stage.store.rows().await, stage.store.statements());

@@ -120,3 +120,38 @@ impl Meta {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::size;
+
+    /// [S22] The most that sessile can ever note leaves half of the room that is kept for it.
+    #[test]
+    fn the_longest_notes_fit_the_room_that_is_kept_for_them() {
+        let mut meta = Meta::default();
+        meta.set_remember(true);
+        meta.set_authenticated_at(Timestamp::parse("9999-12-31 23:59:59.999999"));
+        meta.set_device(&"\u{1f600}".repeat(10_000));
+        meta.set_idle_timeout(Some(Duration::MAX));
+        (0..100).for_each(|n| meta.add_previous(SessionId::from_bytes([n; 16])));
+        meta.void_csrf(u64::MAX);
+        let mut data = SessionData::new();
+        meta.store_in(&mut data);
+        let bytes = data.member_bytes(crate::record::RESERVED_KEY);
+        assert!(bytes > 1_400 && bytes < size::OWN_BYTES / 2, "{bytes}");
+        assert_eq!(data.counted_bytes(), 0);
+    }
+
+    /// [S31] A part of a second is a whole one, and none is zero.
+    #[test]
+    fn an_idle_timeout_is_rounded_up() {
+        let mut meta = Meta::default();
+        for (given, kept) in [(0, 1), (1, 1), (500, 1), (1_000, 1), (1_001, 2), (59_999, 60)] {
+            meta.set_idle_timeout(Some(Duration::from_millis(given)));
+            assert_eq!(meta.idle_timeout(), Some(Duration::from_secs(kept)), "{given} ms");
+        }
+        meta.set_idle_timeout(Some(Duration::MAX));
+        assert_eq!(meta.idle_timeout(), Some(Duration::from_secs(u64::MAX)));
+    }
+}

@@ -56,7 +56,7 @@ pub use event::{Event, Listener, Rejection};
 pub use interval::IntervalTooShort;
 pub(crate) use meta::Meta;
 pub(crate) use plan::{Base, keeps_data};
-pub use policy::{Lifetimes, Naming, Policy};
+pub use policy::{Lifetimes, Naming, Policy, PolicyError};
 pub use purge::{PurgeReport, PurgeSchedule, PurgeTask};
 pub(crate) use renewals::Renewal;
 pub(crate) use size::{CSRF_TOKEN, check_value};

@@ -10,6 +10,38 @@ const MINUTE: Duration = Duration::from_secs(60);
 const CLOCK_AHEAD: Duration = Duration::from_secs(60 * 60);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
+/// The shortest lifetime of a session.
+const SHORTEST_LIFETIME: Duration = Duration::from_secs(1);
+/// The shortest time for an answer of the store.
+const SHORTEST_TIMEOUT: Duration = Duration::from_millis(1);
+
+/// A policy under which no session could be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PolicyError {
+    /// A duration is too short.
+    #[error("`Policy::{setting}` is {given:?}: at least {least:?} is needed")]
+    TooShort {
+        /// Which one.
+        setting: &'static str,
+        /// What it is.
+        given: Duration,
+        /// The least that is allowed.
+        least: Duration,
+    },
+    /// A session would expire before a request may renew it.
+    #[error(
+        "`Policy::renew_after` is {renew_after:?} and `Policy::idle_timeout` {idle_timeout:?}: no request could renew a \
+         session; set `renew_after` to less, after `idle_timeout`, which sets it to a tenth"
+    )]
+    NeverRenews {
+        /// [`Policy::renew_after`].
+        renew_after: Duration,
+        /// [`Policy::idle_timeout`].
+        idle_timeout: Duration,
+    },
+}
+
 /// How a cookie names a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
@@ -103,8 +135,8 @@ impl Policy {
         }
     }
 
-    /// How long a session lives without a request. Also sets [`renew_after`](Self::renew_after) to a
-    /// tenth of it. In whole seconds or finer; zero makes sessions that are dead at once.
+    /// How long a session lives without a request, at least one second. Also sets
+    /// [`renew_after`](Self::renew_after) to a tenth of it.
     #[must_use]
     pub fn idle_timeout(mut self, idle: Duration) -> Policy {
         self.idle_timeout = idle;
@@ -144,7 +176,12 @@ impl Policy {
         self
     }
 
-    /// The largest text in `data`, in bytes. A larger one is an error and the old data stays.
+    /// The largest text in `data`, in bytes: [`EngineError::TooLarge`](super::EngineError::TooLarge) is returned by
+    /// whatever would make it larger, and nothing is changed.
+    ///
+    /// What sessile itself stores does not count: the CSRF token, and its notes, such as the time of the login. So a
+    /// full session can still be signed in. A store whose column holds less (MySQL's `TEXT`, 65,535 bytes) keeps
+    /// 4 KiB of it for them: there a session holds 61,439 bytes.
     #[must_use]
     pub fn max_data_bytes(mut self, bytes: usize) -> Policy {
         self.max_data_bytes = bytes;
@@ -178,6 +215,31 @@ impl Policy {
     pub fn max_attempts(mut self, attempts: u32) -> Policy {
         self.max_attempts = attempts.max(1);
         self
+    }
+
+    /// Whether sessions can live and be used under this policy.
+    ///
+    /// # Errors
+    /// When a lifetime or the store's deadline is below what is allowed, or sessions would never be renewed.
+    pub fn validate(&self) -> Result<(), PolicyError> {
+        let lifetimes = [
+            ("idle_timeout", Some(self.idle_timeout), SHORTEST_LIFETIME),
+            ("absolute_lifetime", self.absolute_lifetime, SHORTEST_LIFETIME),
+            ("remembered (idle)", Some(self.remember_idle_timeout), SHORTEST_LIFETIME),
+            ("remembered (absolute)", self.remember_absolute_lifetime, SHORTEST_LIFETIME),
+            ("store_timeout", Some(self.store_timeout), SHORTEST_TIMEOUT),
+        ];
+        for (setting, given, least) in lifetimes {
+            if let Some(given) = given.filter(|given| *given < least) {
+                return Err(PolicyError::TooShort { setting, given, least });
+            }
+        }
+        match self.renew_after {
+            Some(renew_after) if renew_after >= self.idle_timeout => {
+                Err(PolicyError::NeverRenews { renew_after, idle_timeout: self.idle_timeout })
+            }
+            _ => Ok(()),
+        }
     }
 
     /// The lifetimes of a session that is not remembered.
@@ -301,8 +363,45 @@ impl Policy {
         now: Timestamp,
         renew_after: Duration,
     ) -> Option<Timestamp> {
+        // A session with a short idle timeout of its own could never gain as much as the policy asks for.
+        let renew_after = meta.idle_timeout().map_or(renew_after, |idle| renew_after.min(idle / 10));
         let renewed = self.expiry(record.created_at()?, meta, now);
         let gained = renewed.saturating_since(record.expires_at());
         (renewed > record.expires_at() && gained >= renew_after).then_some(renewed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// [R20] Durations under which no session could be used are refused, with the setting's name and the least that
+    /// is allowed.
+    #[test]
+    fn a_policy_that_nobody_could_use_is_refused() {
+        let (zero, second) = (Duration::ZERO, Duration::from_secs(1));
+        for fine in [
+            Policy::default(),
+            Policy::lback(),
+            Policy::default().absolute_lifetime(None).renew_after(None),
+            Policy::default().idle_timeout(second).absolute_lifetime(second).remembered(second, second),
+            Policy::default().idle_timeout(Duration::MAX).renew_after(zero),
+        ] {
+            assert_eq!(fine.validate(), Ok(()));
+        }
+        for (policy, setting) in [
+            (Policy::default().idle_timeout(zero), "idle_timeout"),
+            (Policy::default().idle_timeout(Duration::from_millis(999)), "idle_timeout"),
+            (Policy::default().absolute_lifetime(zero), "absolute_lifetime"),
+            (Policy::default().remembered(zero, None), "remembered (idle)"),
+            (Policy::default().remembered(second, zero), "remembered (absolute)"),
+            (Policy::default().store_timeout(zero), "store_timeout"),
+        ] {
+            let refused = policy.validate().unwrap_err();
+            assert!(matches!(refused, PolicyError::TooShort { setting: named, .. } if named == setting));
+            assert!(refused.to_string().contains("at least 1"), "{refused}");
+        }
+        let never = Policy::default().renew_after(Duration::from_secs(1_800)).validate().unwrap_err();
+        assert!(never.to_string().contains("renew_after"), "{never}");
     }
 }

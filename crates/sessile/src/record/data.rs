@@ -167,6 +167,7 @@ impl Entries {
     /// Appends an entry whose key is not there yet.
     fn push(&mut self, source: &str, key: &[u8], entry: Entry) {
         self.bytes += entry.bytes();
+        self.list.reserve_usual();
         self.list.push(key, entry, key_in(source));
     }
 

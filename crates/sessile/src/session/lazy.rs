@@ -244,8 +244,13 @@ impl Shared {
         self.opened().committing.lock().await
     }
 
+    /// Whether the response can still give the session a new name.
+    pub(super) fn has_head(&self) -> bool {
+        self.head_is(Head::Waits)
+    }
+
     pub(super) async fn commit_in_turn(&self) -> Result<(), SessionError> {
-        let has_head = self.head_is(Head::Waits);
+        let has_head = self.has_head();
         let (base, changes) = {
             let mut state = self.state();
             if !has_head && state.needs_name() {

@@ -91,6 +91,7 @@ impl Shared {
     }
 
     fn offer(&self, key: &str, holds: HoldsValue) -> Result<Offer, SessionError> {
+        let has_head = self.has_head();
         let mut state = self.state();
         if !holds(&state.data, key)? {
             return Ok(Offer::Nothing);
@@ -103,7 +104,7 @@ impl Shared {
         if state.changes.touches(key) {
             return Ok(Offer::Uncommitted);
         }
-        let Some((base, changes)) = state.begin_taking(key, self.head_is(Head::Waits)) else {
+        let Some((base, Box::new(changes))) = state.begin_taking(key, has_head) else {
             return Ok(Offer::Nothing);
         };
         Ok(Offer::Stored(text, base, Box::new(changes)))

@@ -29,6 +29,13 @@ impl<T> Ordered<T> {
         Self { list: Vec::with_capacity(entries), ..Self::default() }
     }
 
+    /// Makes room for as many entries as need no index, where there is none yet.
+    pub(crate) fn reserve_usual(&mut self) {
+        if self.list.capacity() == 0 {
+            self.list.reserve_exact(LINEAR);
+        }
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.list.len() - self.gaps
     }
@@ -60,9 +67,6 @@ impl<T> Ordered<T> {
 
     /// Appends an entry whose key is not there yet.
     pub(crate) fn push(&mut self, key: &[u8], entry: T, read_key: impl ReadKey<T>) {
-        if self.list.capacity() == 0 {
-            self.list.reserve_exact(LINEAR);
-        }
         self.list.push(Some(entry));
         match &mut self.index {
             Some(index) if index.has_room() => index.add(key, self.list.len() - 1),

@@ -32,6 +32,8 @@ pub(super) struct Place {
     pub(super) lock_wait: Duration,
     /// Digits of a fraction of a second that `expires_at` keeps.
     pub(super) digits: AtomicU32,
+    /// Bytes that `data` holds.
+    pub(super) data: AtomicU64,
     /// Bytes that the server takes in one message.
     pub(super) packet: AtomicU64,
 }

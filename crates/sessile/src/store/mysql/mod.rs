@@ -229,6 +229,12 @@ impl SessionStore for MySqlStore {
         NAME
     }
 
+    /// As it was at the connect, or at the last `init` or `check`.
+    fn data_limit(&self) -> Option<usize> {
+        let bytes = self.0.place.data.load(std::sync::atomic::Ordering::Relaxed);
+        usize::try_from(bytes).ok()
+    }
+
     async fn load(&self, id: SessionId) -> Loaded {
         match self.0.reader.free() {
             Some(turn) => {

@@ -124,6 +124,7 @@ impl MySqlOptions {
             limit: TimeLimit::new(self.timeout),
             lock_wait: Duration::from_secs((self.timeout * 4 / 5).as_secs().max(1)),
             digits: AtomicU32::new(6),
+            data: AtomicU64::new(u64::MAX),
             packet: AtomicU64::new(u64::MAX),
         });
         Ok(Dialler::new(way(address)?, place, sql))

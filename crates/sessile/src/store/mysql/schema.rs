@@ -50,6 +50,9 @@ pub(super) async fn look(session: &mut Session, sql: &Sql, place: &Place) -> Res
     if let Some(digits) = column(&columns, "expires_at").and_then(|row| number_at(row, 2)) {
         place.digits.store(u32::try_from(digits).unwrap_or(6).min(6), Ordering::Relaxed);
     }
+    if let Some(bytes) = column(&columns, "data").and_then(|row| number_at(row, 5)) {
+        place.data.store(bytes, Ordering::Relaxed);
+    }
     Ok(columns)
 }
 
