@@ -7,6 +7,9 @@ mod cache;
 mod coherence;
 mod collisions;
 mod hot;
+mod locked_rows;
+#[path = "../support/locks.rs"]
+mod locks;
 mod opening;
 mod outages;
 #[path = "../support/postgres.rs"]
