@@ -61,6 +61,17 @@ pub enum StoreError {
         source: Option<Source>,
     },
 
+    /// The server, or what lies in front of it, is of a kind or in a mode that this store cannot work with.
+    #[error("the {store} store cannot work here: {problem} ({remedy})")]
+    Unsupported {
+        /// [`SessionStore::name`](super::SessionStore::name).
+        store: &'static str,
+        /// What was found.
+        problem: String,
+        /// What would put it right.
+        remedy: String,
+    },
+
     /// The table is missing, or is not the `sessions` table.
     #[error("{problem} ({remedy})")]
     Schema {

@@ -62,7 +62,7 @@ impl Finding {
             _ => "What a service does here fails in the same way: its requests are answered with 503.",
         };
         match error {
-            StoreError::Schema { problem, remedy } => {
+            StoreError::Schema { problem, remedy } | StoreError::Unsupported { problem, remedy, .. } => {
                 Finding::wrong(subject, problem, meaning).with_remedy(remedy)
             }
             _ => Finding::wrong(subject, in_one_line(error), meaning),

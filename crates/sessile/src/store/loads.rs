@@ -52,6 +52,9 @@ pub(crate) fn shared(error: &Arc<StoreError>) -> StoreError {
         StoreError::Schema { problem, remedy } => {
             StoreError::Schema { problem: problem.clone(), remedy: remedy.clone() }
         }
+        StoreError::Unsupported { store, problem, remedy } => {
+            StoreError::Unsupported { store, problem: problem.clone(), remedy: remedy.clone() }
+        }
         StoreError::Refused { store, reason, .. } => {
             StoreError::Refused { store, reason: reason.clone(), source: Some(Box::new(Arc::clone(error))) }
         }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use mysql_async::Conn;
 use mysql_async::prelude::Queryable;
-use sessile::store::{MySqlStore, SessionStore};
+use sessile::store::MySqlStore;
 
 use crate::locks::{self, IMPATIENT, Locker, PATIENT};
 use crate::mysql_server::Database;

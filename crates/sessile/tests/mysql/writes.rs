@@ -59,7 +59,7 @@ async fn each_operation_is_its_statements() {
     store.apply(Write::Insert(record(5, Some("ada"), "{}"))).await.unwrap();
     log.take();
     store.delete_user(&user("ada"), Some(id(1))).await.unwrap();
-    assert_eq!(log.take(), ["START", "SELECT", "DELETE", "SELECT", "COMMIT"]);
+    assert_eq!(log.take(), ["START", "SELECT", "DELETE", "COMMIT", "SELECT"]);
     store.list(&everything(10)).await.unwrap();
     store.stats(time(NOW)).await.unwrap();
     store.clock().await.unwrap();

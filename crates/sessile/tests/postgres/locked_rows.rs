@@ -117,7 +117,12 @@ async fn locked_rows_occupy_one_connection() {
     // Loads, writes, endings and surveys as always, and one for the retries.
     until(async || schema.value(&ours).await == "7").await;
     let log = SqlLog::of(&schema.name);
-    until(async || log.take().len() > 20).await;
+    let mut statements = 0;
+    until(async || {
+        statements += log.take().len();
+        statements > 20
+    })
+    .await;
     assert_eq!(schema.value(&ours).await, "7");
     locker.unlock().await;
     for write in writes {
@@ -138,11 +143,11 @@ async fn a_list_does_not_wait_for_a_count() {
     let view = format!(
         "CREATE FUNCTION waits() RETURNS bool LANGUAGE plpgsql VOLATILE COST 100000 AS \
          'BEGIN PERFORM pg_advisory_xact_lock({oid}); RETURN true; END'; \
-         CREATE VIEW slow AS SELECT * FROM sessions WHERE user_id <> 'slow' OR {schema}.waits(); \
-         BEGIN; SELECT pg_advisory_xact_lock({oid})",
+         CREATE VIEW slow AS SELECT * FROM sessions WHERE user_id <> 'slow' OR {schema}.waits()",
         schema = schema.name
     );
     sql.batch_execute(&view).await.unwrap();
+    sql.batch_execute(&format!("BEGIN; SELECT pg_advisory_xact_lock({oid})")).await.unwrap();
     let store = PostgresStore::options().table("slow").connect(&schema.url()).await.unwrap();
     let counting = tokio::spawn({
         let store = store.clone();

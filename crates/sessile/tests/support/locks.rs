@@ -10,7 +10,7 @@ use sessile::record::{StoredData, UserId};
 use sessile::store::{Outcome, SessionStore, StoreError, Write};
 use tokio::task::{JoinHandle, JoinSet};
 
-use crate::support::{change, id, record, rotate, until, update, user};
+use crate::support::{NOW, change, id, record, rotate, touch, until, update, user};
 
 /// Longer than any of these tests takes: what still waits then was not answered before.
 pub(crate) const PATIENT: Duration = Duration::from_secs(60);
@@ -64,7 +64,7 @@ impl Requests {
                 for &number in &rows {
                     let store = store.clone();
                     // Its caller gives up at once.
-                    let write = update(number, "nothing that is there", "{}");
+                    let write = touch(number, "2031-01-01 00:00:00", NOW);
                     let gives_up = Duration::from_millis(5);
                     tokio::spawn(async move { tokio::time::timeout(gives_up, store.apply(write)).await });
                 }
@@ -259,30 +259,30 @@ pub(crate) async fn the_writes_that_wait_are_bounded<S: SessionStore + Clone>(
 ) {
     insert_all(&store, [row_of(1, "ada"), row_of(2, "ada")]).await;
     locker.lock(&[1]).await;
-    let waiting: Vec<_> = (0..64)
-        .map(|_| {
-            let store = store.clone();
-            tokio::spawn(async move { store.apply(update(1, "no such data", "{}")).await })
-        })
-        .collect();
-    let refused = async || {
-        let next = store.apply(update(1, "no such data", "{}"));
-        match tokio::time::timeout(Duration::from_millis(50), next).await {
-            Ok(Err(error)) => {
-                assert!(error.is_transient(), "{error}");
-                error.to_string().contains("writes already wait for a row")
-            }
-            _ => false,
-        }
+    let write = || {
+        let store = store.clone();
+        tokio::spawn(async move { store.apply(touch(1, "2031-01-01 00:00:00", NOW)).await })
     };
-    until(refused).await;
+    let mut writes: Vec<_> = (0..64).map(|_| write()).collect();
+    let is_refused = |write: &JoinHandle<_>| write.is_finished();
+    until(async || {
+        writes.push(write());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        writes.last().is_some_and(is_refused)
+    })
+    .await;
+    let error = writes.pop().unwrap().await.unwrap().unwrap_err();
+    assert!(error.is_transient() && error.to_string().contains("writes already wait for a row"), "{error}");
     let logout = delete(&store, 1);
     assert_eq!(store.apply(update(2, "{}", "[1]")).await.unwrap(), Outcome::Applied);
     locker.unlock().await;
     assert_eq!(logout.await.unwrap().unwrap(), Outcome::Applied);
-    for write in waiting {
-        assert!(matches!(write.await.unwrap(), Ok(Outcome::Unmatched)));
+    let mut made = 0;
+    for write in writes {
+        made += usize::from(matches!(write.await.unwrap(), Ok(Outcome::Applied)));
     }
+    // The first renews it, for those behind it there is nothing to do.
+    assert_eq!(made, 1);
 }
 
 /// A rotation that waits is followed by what is done to its new id, and a login onto a name that another transaction is

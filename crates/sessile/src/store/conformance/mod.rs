@@ -261,6 +261,7 @@ macro_rules! __conformance {
                 purge_against_touch "R12 L01 E14",
                 purge_against_save "R12 L01",
                 purge_against_purge "R12 L05 L07",
+                lone_writes_beside_failing_batches "R17",
             }
         }
     };

@@ -1,5 +1,7 @@
 //! Races: two tasks start at the same moment, many times over, and the laws hold in every order.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::subject::{Subject, at, id, race, rotate, row, text, touch, update, user};
@@ -308,4 +310,93 @@ async fn purge_in_steps(store: Subject) -> Result<Vec<SessionId>, Failure> {
         tokio::task::yield_now().await;
     }
     Err(Failure("the purge has no end".to_owned()))
+}
+
+/// Tasks that make writes which succeed.
+const WRITERS: u64 = 24;
+/// Rows of each. Two acknowledged writes for each row: more than 30,000 in all.
+const ROWS: u64 = 630;
+/// Tasks that make batches of which one write fails.
+const FAILING: u64 = 6;
+
+/// [R17] What was acknowledged is there, and no error reaches the caller of a neighbouring write, beside
+/// batches that fail and are undone: lone writes and renewals, 24 tasks against 6.
+pub(super) async fn lone_writes_beside_failing_batches(store: Subject) -> Verdict {
+    let taken = row(u64::MAX).build();
+    store.insert([&taken]).await?;
+    let is_over = Arc::new(AtomicBool::new(false));
+    let mut failing = Vec::new();
+    for task in 0..FAILING {
+        let (store, taken, is_over) = (store.clone(), taken.clone(), Arc::clone(&is_over));
+        failing.push(tokio::spawn(async move {
+            let mut batches = (0..).map(|batch| (1 << 40) + (task << 32) + batch * 10);
+            while !is_over.load(Ordering::Relaxed) {
+                a_batch_fails(&store, batches.next().unwrap_or_default(), &taken).await?;
+            }
+            Ok::<(), Failure>(())
+        }));
+    }
+    let mut writing = Vec::new();
+    for task in 0..WRITERS {
+        let store = store.clone();
+        writing.push(tokio::spawn(async move {
+            for number in (task * ROWS..).take(ROWS as usize) {
+                let session = row(number).build();
+                // A batch of one, which no other write joins.
+                let made = store.apply_many(vec![Write::Insert(session.clone())]).await;
+                let made = made.into_iter().collect::<Result<Vec<_>, _>>()?;
+                same(&made, &vec![Outcome::Applied], "a lone insert")?;
+                store
+                    .applies(touch(&session, at(9_000), at(1)), "the renewal of an acknowledged row")
+                    .await?;
+            }
+            Ok::<(), Failure>(())
+        }));
+    }
+    let mut ended = Vec::new();
+    for task in writing {
+        ended.push(task.await);
+    }
+    is_over.store(true, Ordering::Relaxed);
+    for task in failing.into_iter() {
+        ended.push(task.await);
+    }
+    for verdict in ended {
+        verdict??;
+    }
+    all_are_renewed(&store, WRITERS * ROWS).await
+}
+
+/// Writes of every kind, and at their end a rotation onto a taken id, which some databases refuse together
+/// with the whole transaction.
+async fn a_batch_fails(store: &Subject, n: u64, taken: &SessionRecord) -> Verdict {
+    let data = format!("{{\"pad\": \"{}\"}}", "y".repeat(20_000));
+    let rows: Vec<_> = (n..n + 3).map(|number| row(number).data(&data).build()).collect();
+    let unknown = |number: u64| row(number + 5).build();
+    let mut writes: Vec<Write> = rows.iter().cloned().map(Write::Insert).collect();
+    writes.extend((n..n + 3).map(|number| Write::Delete(unknown(number).id())));
+    writes.extend((n..n + 3).map(|number| touch(&unknown(number), at(9_000), at(1))));
+    writes.push(rotate(&rows[0], taken, at(1)));
+    let mut outcomes = store.apply_many(writes).await;
+    let rotated = outcomes.pop();
+    holds(!matches!(rotated, Some(Ok(Outcome::Applied))), "a rotation onto a taken id was applied")?;
+    let outcomes = outcomes.into_iter().collect::<Result<Vec<_>, _>>()?;
+    let wanted = [[Outcome::Applied; 3], [Outcome::Unmatched; 3], [Outcome::Unmatched; 3]].concat();
+    same(&outcomes, &wanted, "the neighbours of a refused write")?;
+    let deletions = rows.iter().map(|row| Write::Delete(row.id())).collect();
+    let outcomes = store.apply_many(deletions).await.into_iter().collect::<Result<Vec<_>, _>>()?;
+    same(&outcomes, &vec![Outcome::Applied; 3], "deleting acknowledged rows")
+}
+
+/// All rows up to this number are there, with the expiry of their renewal.
+async fn all_are_renewed(store: &Subject, rows: u64) -> Verdict {
+    let numbers: Vec<u64> = (0..rows).collect();
+    for numbers in numbers.chunks(500) {
+        let ids: Vec<SessionId> = numbers.iter().map(|&number| id(number)).collect();
+        for (&number, loaded) in numbers.iter().zip(store.load_many(&ids).await) {
+            let wanted = row(number).expires(at(9_000)).updated(at(1)).build();
+            same_row(loaded?.as_ref(), Some(&wanted), "an acknowledged row")?;
+        }
+    }
+    Ok(())
 }

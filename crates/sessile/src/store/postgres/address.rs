@@ -24,6 +24,10 @@ pub(crate) struct Address {
     pub(crate) table: Option<String>,
     pub(super) schema: Option<String>,
     pub(super) connections: Option<usize>,
+    /// Whether a pooler in transaction mode is to be expected.
+    pub(super) pooled: bool,
+    /// Where the feed listens, if not there.
+    pub(super) feed: Option<Box<Address>>,
 }
 
 /// An address with nothing left open.
@@ -61,6 +65,8 @@ impl Address {
             table: None,
             schema: None,
             connections: None,
+            pooled: false,
+            feed: None,
         };
         let mut left = Vec::new();
         for option in options.split('&').filter(|option| !option.is_empty()) {
@@ -90,6 +96,16 @@ impl Address {
                 let connections = value.parse().ok().filter(|&connections| connections > 0);
                 self.connections =
                     Some(connections.ok_or_else(|| invalid("connections is no number above 0"))?);
+            }
+            "pooler" => {
+                let is_known = value == "transaction";
+                self.pooled = is_known.then_some(true).ok_or_else(|| {
+                    invalid("pooler has one value, transaction: a pool in session mode needs no option")
+                })?;
+            }
+            "feed_url" => {
+                let address = Address::parse(&value).map_err(|_| invalid(FEED_URL))?;
+                self.feed = Some(Box::new(address));
             }
             "sslmode" => {
                 self.ssl_mode = Some(SslMode::parse(&value).ok_or_else(|| {
@@ -172,6 +188,10 @@ impl Address {
     }
 }
 
+/// Its own problem may hold a piece of a password, for it is a URL inside of a URL.
+const FEED_URL: &str = "feed_url is no PostgreSQL URL, percent-encoded as the value of an option: \
+    postgres%3A%2F%2Fhost%2Fdatabase";
+
 fn invalid(problem: impl Into<String>) -> StoreUrlError {
     StoreUrlError::Invalid { store: super::fault::NAME, problem: problem.into() }
 }
@@ -182,13 +202,15 @@ fn shown(user: Option<&str>, hosts: &str, path: &str, options: &str) -> String {
         Some(user) => format!("{user}@"),
         None => String::new(),
     };
-    let options: Vec<&str> = options.split('&').filter(|it| !it.is_empty() && !is_password(it)).collect();
+    let options: Vec<&str> = options.split('&').filter(|it| !it.is_empty() && !is_secret(it)).collect();
     let options = if options.is_empty() { String::new() } else { format!("?{}", options.join("&")) };
     format!("postgres://{user}{hosts}{path}{options}")
 }
 
-fn is_password(option: &str) -> bool {
-    decoded(option.split('=').next().unwrap_or_default()).is_none_or(|key| key == "password")
+/// A URL has a password in it.
+fn is_secret(option: &str) -> bool {
+    let key = decoded(option.split('=').next().unwrap_or_default());
+    key.is_none_or(|key| matches!(&*key, "password" | "feed_url"))
 }
 
 /// The socket of a server on this machine, where there is one.
@@ -294,6 +316,7 @@ mod tests {
             "postgres://ada:hunter2@h:1/d?table=t",
             "postgres://ada@h:1/d?password=hunter2&table=t",
             "postgres://ada@h:1/d?pass%77ord=hunter2&table=t",
+            "postgres://ada@h:1/d?feed_url=postgres%3A%2F%2Fada%3Ahunter2%40h%2Fd&table=t",
         ] {
             let shown = match Address::parse(url) {
                 Ok(address) => format!("{address} {address:?} {:?}", address.config),
@@ -313,6 +336,9 @@ mod tests {
             "postgres://ada:x@h/d?connections=hunter2",
             "postgres://ada:x@h/d?sslmode=hunter2",
             "postgres://ada:x@h/d?port=hunter2",
+            "postgres://ada:x@h/d?pooler=hunter2",
+            "postgres://ada:x@h/d?feed_url=hunter2",
+            "postgres://ada:x@h/d?feed_url=postgres%3A%2F%2Fada%3A%2Fhunter2%40h%2Fd",
             "mysql:hunter2",
         ] {
             let error = Address::parse(url).unwrap_err();

@@ -15,6 +15,12 @@ use crate::store::url::for_shell;
 
 pub(super) const NAME: &str = "postgres";
 
+const ADD_COLUMN: &str = "add it, or name another table: the columns are id, user_id, data, created_at, \
+    expires_at and updated_at";
+
+const POOLED: &str =
+    "a pooler in transaction mode (such as PgBouncer's pool_mode = transaction) is in between";
+
 /// Which database and which table: what a message about it has to name.
 #[derive(Debug)]
 pub(super) struct Place {
@@ -41,6 +47,9 @@ pub(super) enum Fault {
     Slow,
     /// The server refused.
     Refused(Refusal),
+    /// A pooler serves each transaction by another process of the server, and the store was not told to expect
+    /// that.
+    Pooled,
     /// Anything else, such as an answer that makes no sense.
     Other(String),
 }
@@ -101,6 +110,16 @@ pub(super) fn words(error: &dyn Error) -> String {
 }
 
 impl Fault {
+    /// What happened, for people.
+    pub(super) fn words(&self) -> String {
+        match self {
+            Fault::Away(why) | Fault::Cut(why) | Fault::Other(why) => why.clone(),
+            Fault::Slow => "no answer".to_owned(),
+            Fault::Pooled => POOLED.to_owned(),
+            Fault::Refused(refusal) => refusal.to_string(),
+        }
+    }
+
     /// Whether the database undid the write for the sake of others: it may be tried again at once.
     pub(super) fn is_collision(&self) -> bool {
         self.is(&[SqlState::T_R_SERIALIZATION_FAILURE, SqlState::T_R_DEADLOCK_DETECTED])
@@ -116,16 +135,11 @@ impl Fault {
         self.is(&[SqlState::UNIQUE_VIOLATION])
     }
 
-    /// Whether a prepared statement is no longer what it was: nothing was done, and preparing it again
-    /// helps.
+    /// Whether a prepared statement may no longer be what it was: nothing was done, and preparing it again
+    /// helps. The columns of its result have changed (`FEATURE_NOT_SUPPORTED`; whatever else that may mean is
+    /// still so the second time), or the server has forgotten it.
     pub(super) fn is_stale(&self) -> bool {
-        match self {
-            // "cached plan must not change result type"
-            Fault::Refused(Refusal { code, message }) if *code == SqlState::FEATURE_NOT_SUPPORTED => {
-                message.contains("cached plan")
-            }
-            _ => self.is(&[SqlState::INVALID_SQL_STATEMENT_NAME]),
-        }
+        self.is(&[SqlState::FEATURE_NOT_SUPPORTED, SqlState::INVALID_SQL_STATEMENT_NAME])
     }
 
     /// Whether the way to the server is what failed, so that nothing can be known of the statement.
@@ -148,6 +162,7 @@ impl Place {
                 self.server
             )),
             Fault::Slow => StoreError::Timeout { store: NAME, after: self.limit.length() },
+            Fault::Pooled => self.pooled(),
             Fault::Other(what) => backend(action, what),
             Fault::Refused(refusal) => self.refused(action, refusal),
         }
@@ -159,10 +174,7 @@ impl Place {
             return self.no_table();
         }
         if *code == SqlState::UNDEFINED_COLUMN {
-            // `column "x" of relation "t" does not exist`, `column t.x does not exist`
-            let quoted = refusal.message.split('"').nth(1);
-            let bare = refusal.message.split(' ').nth(1).and_then(|name| name.rsplit('.').next());
-            return self.no_column(quoted.or(bare).unwrap_or("?"));
+            return self.missing_column(&refusal);
         }
         if *code == SqlState::INVALID_COLUMN_REFERENCE {
             return self.id_not_unique();
@@ -201,6 +213,31 @@ impl Place {
         unavailable(format!("the row is locked by another transaction, waited {waited} ms"))
     }
 
+    fn pooled(&self) -> StoreError {
+        StoreError::Unsupported {
+            store: NAME,
+            problem: format!("{} is not the server itself: {POOLED}", self.server),
+            remedy:
+                "add ?pooler=transaction to the store URL, name the server itself, or a pool in session mode"
+                    .to_owned(),
+        }
+    }
+
+    pub(super) fn no_listening(&self) -> StoreError {
+        StoreError::Unsupported {
+            store: NAME,
+            problem: format!("no feed of changes comes through {}: {POOLED}", self.server),
+            remedy: "name the server itself for it: ?feed_url=, or PostgresOptions::feed_url".to_owned(),
+        }
+    }
+
+    pub(super) fn no_schema(&self) -> StoreError {
+        StoreError::Schema {
+            problem: format!("the search_path in {} names no schema that is there", self.server),
+            remedy: "name one in the store URL: ?schema=public".to_owned(),
+        }
+    }
+
     pub(super) fn no_table(&self) -> StoreError {
         StoreError::Schema {
             problem: format!("no table {} in {}", self.table, self.server),
@@ -208,12 +245,18 @@ impl Place {
         }
     }
 
+    /// Which one it is stands in the server's words alone, in the language that it is set to.
+    fn missing_column(&self, refusal: &Refusal) -> StoreError {
+        StoreError::Schema {
+            problem: format!("the table {} in {} lacks a column: {refusal}", self.table, self.server),
+            remedy: ADD_COLUMN.to_owned(),
+        }
+    }
+
     pub(super) fn no_column(&self, column: &str) -> StoreError {
         StoreError::Schema {
             problem: format!("no column {column:?} in the table {} in {}", self.table, self.server),
-            remedy: "add it, or name another table: the columns are id, user_id, data, created_at, \
-                expires_at and updated_at"
-                .to_owned(),
+            remedy: ADD_COLUMN.to_owned(),
         }
     }
 

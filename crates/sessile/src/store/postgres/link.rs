@@ -1,44 +1,68 @@
-//! One connection, kept alive: never checked out, requests pipeline on it.
+//! One connection, kept alive: never checked out, requests [pipeline](super::pipeline) on it.
 //!
 //! A task of its own holds it. When it breaks the task connects again, at once, and then with growing
 //! pauses and jitter; meanwhile a caller is told so within a bounded time. A statement that was cut off
 //! is never sent again from here: only its caller knows whether that is safe.
 
+mod owned;
+
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Poll, ready};
 use std::time::{Duration, Instant};
 
-use parking_lot::Mutex;
 use tokio::sync::{Notify, RwLock, watch};
-use tokio_postgres::types::{ToSql, Type};
+use tokio_postgres::types::Type;
 use tokio_postgres::{AsyncMessage, Client, NoTls, Notification, Row, Statement};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::fault::{Fault, Place};
+pub(super) use super::pipeline::Parameter;
+use super::pipeline::{Pipeline, Request};
+use super::pooler::{self, Pooling};
+use super::settings;
 use super::sql::{self, Kept, Sql};
 use crate::store::backoff::pause;
+
+pub(super) use owned::{OwnLink, Transaction};
 
 /// A connection that lived shorter than this is a failed attempt.
 const SETTLED: Duration = Duration::from_secs(1);
 
+/// Never prepared, so that the server cannot have forgotten them.
+const BEGIN: &str = "BEGIN";
+const COMMIT: &str = "COMMIT";
+
 type Answer = Result<Vec<Row>, Fault>;
 /// Drives the connection; ends when it does.
 pub(super) type Wire = Pin<Box<dyn Future<Output = Result<(), tokio_postgres::Error>> + Send>>;
-/// A statement on its way, or about to be: its first poll queues it.
-type Request<'a> = Pin<Box<dyn Future<Output = Result<Vec<Row>, tokio_postgres::Error>> + Send + 'a>>;
-pub(super) type Parameter<'a> = &'a (dyn ToSql + Sync);
 
 /// Hears what the server sends unasked.
 pub(super) type Hear = Arc<dyn Fn(&Notification) + Send + Sync>;
 
+/// A server, or a pooler in front of it.
+pub(super) struct Target {
+    config: tokio_postgres::Config,
+    tls: Option<MakeRustlsConnect>,
+    /// Which kind of pooler it is, once that is known.
+    pooling: tokio::sync::Mutex<Option<Pooling>>,
+}
+
 /// How to connect, for all links of a store.
 pub(super) struct Dialler {
-    pub(super) config: tokio_postgres::Config,
-    pub(super) tls: Option<MakeRustlsConnect>,
+    target: Target,
+    /// Where the feed listens, if not there.
+    feed_target: Option<Target>,
+    /// Whether each transaction may be served by another process of the server.
+    pub(super) pooled: bool,
     pub(super) place: Arc<Place>,
     pub(super) sql: Arc<Sql>,
+    /// Whether all links have been connected once: from then on a refusal is an outage.
+    opened: AtomicBool,
+    /// Another link is connected again.
+    reached: Notify,
 }
 
 /// What a link is for.
@@ -65,10 +89,10 @@ pub(super) enum Duty {
 
 /// A connection, ready for use.
 pub(super) struct Session {
-    client: Client,
+    pipeline: Pipeline,
+    /// What begins a transaction, where the connection is ours for no longer than that.
+    local: Option<String>,
     kept: [RwLock<Option<Statement>>; Kept::COUNT],
-    /// Held while requests that belong together are queued.
-    turn: Mutex<()>,
     broken: Notify,
     place: Arc<Place>,
     sql: Arc<Sql>,
@@ -105,17 +129,15 @@ impl Link {
     /// The connection; at once when it stands or when attempts fail, otherwise as soon as the first
     /// attempt is over.
     pub(super) async fn session(&self) -> Result<Arc<Session>, Fault> {
-        if let State::Up(session) = &*self.state.borrow()
-            && !session.client.is_closed()
-        {
-            return Ok(Arc::clone(session));
+        if let Some(session) = self.standing() {
+            return Ok(session);
         }
         self.wake.notify_one();
         let mut state = self.state.clone();
         let known = async {
             loop {
                 match &*state.borrow_and_update() {
-                    State::Up(session) if !session.client.is_closed() => return Ok(Arc::clone(session)),
+                    State::Up(session) if !session.pipeline.is_closed() => return Ok(Arc::clone(session)),
                     State::Down(fault) => return Err(fault.clone()),
                     State::Up(_) | State::Asleep | State::Dialling => {}
                 }
@@ -128,6 +150,14 @@ impl Link {
         in_time.unwrap_or_else(|| Err(Fault::Away("it cannot be made in time".to_owned())))
     }
 
+    /// The connection, if there is one at this moment.
+    pub(super) fn standing(&self) -> Option<Arc<Session>> {
+        match &*self.state.borrow() {
+            State::Up(session) if !session.pipeline.is_closed() => Some(Arc::clone(session)),
+            _ => None,
+        }
+    }
+
     /// Runs a statement that the connection keeps prepared.
     pub(super) async fn run(&self, statement: Kept, parameters: &[Parameter<'_>]) -> Answer {
         self.session().await?.run(statement, parameters).await
@@ -138,7 +168,7 @@ impl Link {
     pub(super) async fn survey(&self, statement: &str, parameters: &[(Parameter<'_>, Type)]) -> Answer {
         let session = self.session().await?;
         session.log(statement);
-        Ok(session.client.query_typed(statement, parameters).await?)
+        session.lone(Request::Typed(statement, parameters.to_vec())).await
     }
 
     /// Runs statements in one transaction, all of them or none.
@@ -146,7 +176,7 @@ impl Link {
         let session = self.session().await?;
         session.log(statements);
         // Several statements in one message of the simple protocol are one transaction.
-        Ok(session.client.batch_execute(statements).await?)
+        session.lone(Request::Simple(statements)).await.map(drop)
     }
 }
 
@@ -166,15 +196,18 @@ impl Session {
 
     async fn once(&self, statement: Kept, parameters: &[Parameter<'_>]) -> Answer {
         let answer = async {
+            if self.local.is_some() {
+                return self.lone(self.unprepared(statement, parameters)).await;
+            }
             let prepared = self.prepared(statement).await?;
             self.log(self.sql.kept(statement));
-            Ok(self.client.query(&prepared, parameters).await?)
+            self.pipeline.run(Request::Prepared(&prepared, parameters)).await
         };
         self.in_time(answer).await
     }
 
     /// Runs these between BEGIN and COMMIT, all in one round trip: nothing waits for an answer, and
-    /// nobody else's statement comes in between. An error means that none was made, or that the
+    /// no other statement comes in between. An error means that none was made, or that the
     /// connection broke.
     pub(super) async fn transaction(
         &self,
@@ -182,93 +215,65 @@ impl Session {
     ) -> Result<Vec<Vec<Row>>, Fault> {
         let all = async {
             let prepared = self.all_prepared(statements).await?;
-            let mut requests = Vec::with_capacity(statements.len() + 2);
-            requests.push(self.bare("BEGIN"));
-            requests.extend(self.requests(&prepared, statements));
-            requests.push(self.bare("COMMIT"));
-            // The first fault is the cause of the others.
-            let mut rows = self.together(requests).await.into_iter().collect::<Result<Vec<_>, _>>()?;
-            rows.pop();
-            rows.remove(0);
-            Ok(rows)
+            self.log(BEGIN);
+            let requests = self.requests(&prepared, statements);
+            self.log(COMMIT);
+            self.pipeline.transaction(self.local.as_deref().unwrap_or(BEGIN), requests).await
         };
         self.in_time(all).await
-    }
-
-    /// Begins a transaction with these statements, in one round trip. Only for a connection that one task uses.
-    pub(super) async fn open(
-        &self,
-        statements: &[(Kept, Vec<Parameter<'_>>)],
-    ) -> Result<(Transaction<'_>, Vec<Vec<Row>>), Fault> {
-        let prepared = self.in_time(self.all_prepared(statements)).await?;
-        let transaction = Transaction { session: self, is_open: true };
-        let begun = async {
-            let begin = std::iter::once(self.bare("BEGIN"));
-            let requests = begin.chain(self.requests(&prepared, statements)).collect();
-            // The first fault is the cause of the others.
-            let mut rows = self.together(requests).await.into_iter().collect::<Result<Vec<_>, _>>()?;
-            rows.remove(0);
-            Ok(rows)
-        };
-        match self.in_time(begun).await {
-            Ok(rows) => Ok((transaction, rows)),
-            Err(fault) => {
-                if !fault.is_outage() {
-                    transaction.roll_back().await?;
-                }
-                Err(fault)
-            }
-        }
     }
 
     /// Runs the same for each of these, each in a transaction of its own, all in one round trip.
     pub(super) async fn each(&self, statements: &[(Kept, Vec<Parameter<'_>>)]) -> Vec<Answer> {
         let all = async {
             let prepared = self.all_prepared(statements).await?;
-            Ok(self.together(self.requests(&prepared, statements).collect()).await)
+            let requests = self.requests(&prepared, statements);
+            Ok(match &self.local {
+                None => self.pipeline.run_each(requests).await,
+                Some(begin) => self.pipeline.transaction_each(begin, requests).await,
+            })
         };
         match self.in_time(all).await {
-            Ok(answers) => answers.into_iter().map(|answer| Ok(answer?)).collect(),
+            Ok(answers) => answers,
             Err(fault) => statements.iter().map(|_| Err(fault.clone())).collect(),
         }
     }
 
-    /// Not prepared, so that it cannot be forgotten: without its BEGIN a transaction would be none.
-    fn bare<'a>(&'a self, statement: &'static str) -> Request<'a> {
-        self.log(statement);
-        Box::pin(async move { self.client.batch_execute(statement).await.map(|()| Vec::new()) })
+    /// Sends a sign of life to whoever listens on this channel, without waiting for the disk.
+    pub(super) async fn sign(&self, channel: &str, text: &str) -> Result<(), Fault> {
+        let parameters: Vec<(Parameter<'_>, Type)> = vec![(&channel, Type::TEXT), (&text, Type::TEXT)];
+        self.log(sql::NOTIFY);
+        self.in_time(self.lone(Request::Typed(sql::NOTIFY, parameters))).await.map(drop)
     }
 
+    /// Runs one request in a transaction of its own.
+    async fn lone(&self, request: Request<'_>) -> Answer {
+        match &self.local {
+            None => self.pipeline.run(request).await,
+            Some(begin) => {
+                Ok(self.pipeline.transaction(begin, vec![request]).await?.pop().unwrap_or_default())
+            }
+        }
+    }
+
+    /// `prepared` is empty where nothing is kept.
     fn requests<'a>(
         &'a self,
         prepared: &'a [Statement],
         statements: &'a [(Kept, Vec<Parameter<'_>>)],
-    ) -> impl Iterator<Item = Request<'a>> {
-        prepared.iter().zip(statements).map(|(prepared, (statement, parameters))| {
+    ) -> Vec<Request<'a>> {
+        let request = |(at, (statement, parameters)): (usize, &'a (Kept, Vec<Parameter<'_>>))| {
+            let Some(prepared) = prepared.get(at) else { return self.unprepared(*statement, parameters) };
             self.log(self.sql.kept(*statement));
-            Box::pin(self.client.query(prepared, parameters)) as Request<'a>
-        })
+            Request::Prepared(prepared, parameters)
+        };
+        statements.iter().enumerate().map(request).collect()
     }
 
-    /// Queues all requests in their order before anybody else's, then waits for the answers.
-    async fn together(&self, requests: Vec<Request<'_>>) -> Vec<Result<Vec<Row>, tokio_postgres::Error>> {
-        let mut requests: Vec<_> = requests.into_iter().map(|request| (request, None)).collect();
-        let mut queued = false;
-        poll_fn(|context| {
-            let turn = (!queued).then(|| self.turn.lock());
-            let mut all = true;
-            for (request, answer) in requests.iter_mut().filter(|(_, answer)| answer.is_none()) {
-                match request.as_mut().poll(context) {
-                    Poll::Ready(ready) => *answer = Some(ready),
-                    Poll::Pending => all = false,
-                }
-            }
-            queued = true;
-            drop(turn);
-            if all { Poll::Ready(()) } else { Poll::Pending }
-        })
-        .await;
-        requests.into_iter().filter_map(|(_, answer)| answer).collect()
+    fn unprepared<'a>(&'a self, statement: Kept, parameters: &[Parameter<'a>]) -> Request<'a> {
+        let statement = self.sql.kept(statement);
+        self.log(statement);
+        Request::typed(statement, parameters)
     }
 
     async fn prepared(&self, statement: Kept) -> Result<Statement, Fault> {
@@ -280,11 +285,15 @@ impl Session {
         if let Some(prepared) = &*kept {
             return Ok(prepared.clone());
         }
-        let prepared = self.client.prepare(self.sql.kept(statement)).await?;
+        let prepared = self.pipeline.prepare(self.sql.kept(statement)).await?;
         Ok(kept.insert(prepared).clone())
     }
 
+    /// None where the server would not keep them.
     async fn all_prepared(&self, statements: &[(Kept, Vec<Parameter<'_>>)]) -> Result<Vec<Statement>, Fault> {
+        if self.local.is_some() {
+            return Ok(Vec::new());
+        }
         let mut prepared = Vec::with_capacity(statements.len());
         for (statement, _) in statements {
             prepared.push(self.prepared(*statement).await?);
@@ -314,51 +323,6 @@ impl Session {
     }
 }
 
-/// A transaction that holds locks while its caller decides. Dropped in the middle, it gives its connection up.
-pub(super) struct Transaction<'a> {
-    session: &'a Session,
-    is_open: bool,
-}
-
-impl Transaction<'_> {
-    /// Runs the last statements and commits, in one round trip. An error means that nothing was done, or that the
-    /// connection broke.
-    pub(super) async fn commit(
-        mut self,
-        statements: &[(Kept, Vec<Parameter<'_>>)],
-    ) -> Result<Vec<Vec<Row>>, Fault> {
-        let session = self.session;
-        let all = async {
-            let prepared = session.all_prepared(statements).await?;
-            // COMMIT ends the transaction also where a statement has failed.
-            let commit = std::iter::once(session.bare("COMMIT"));
-            let requests = session.requests(&prepared, statements).chain(commit).collect();
-            Ok::<_, Fault>(session.together(requests).await)
-        };
-        let answers = session.in_time(all).await?;
-        self.is_open = answers.last().is_none_or(Result::is_err);
-        let mut rows = answers.into_iter().collect::<Result<Vec<_>, _>>()?;
-        rows.pop();
-        Ok(rows)
-    }
-
-    /// Undoes it.
-    pub(super) async fn roll_back(mut self) -> Result<(), Fault> {
-        let session = self.session;
-        let undone = session.in_time(async { Ok(session.together(vec![session.bare("ROLLBACK")]).await) });
-        self.is_open = undone.await?.iter().any(Result::is_err);
-        Ok(())
-    }
-}
-
-impl Drop for Transaction<'_> {
-    fn drop(&mut self) {
-        if self.is_open {
-            self.session.broken.notify_one();
-        }
-    }
-}
-
 /// Connects, and connects again, until the link is gone.
 async fn keep(dialler: Arc<Dialler>, duty: Duty, tell: watch::Sender<State>, wake: Arc<Notify>) {
     if matches!(*tell.borrow(), State::Asleep) {
@@ -380,6 +344,7 @@ async fn keep(dialler: Arc<Dialler>, duty: Duty, tell: watch::Sender<State>, wak
                 let since = Instant::now();
                 if failures > 0 {
                     tracing::info!(server = %dialler.place.server, ?duty, "connected again");
+                    dialler.reached.notify_waiters();
                 }
                 tell.send_replace(State::Up(Arc::clone(&session)));
                 tokio::select! {
@@ -398,55 +363,178 @@ async fn keep(dialler: Arc<Dialler>, duty: Duty, tell: watch::Sender<State>, wak
                     }
                 }
                 tell.send_replace(State::Dialling);
+                dialler.target(duty).forget();
                 failures = if since.elapsed() < SETTLED { failures + 1 } else { 0 };
+                if failures > 0 {
+                    tokio::select! {
+                        () = tokio::time::sleep(pause(failures)) => {}
+                        () = tell.closed() => return,
+                    }
+                }
             }
             Err(fault) => {
-                if failures == 0 {
-                    tracing::warn!(server = %dialler.place.server, ?duty, ?fault, "no connection");
-                }
+                let fault = dialler.failed(fault, duty, failures == 0);
                 failures += 1;
+                let reached = dialler.reached.notified();
                 tell.send_replace(State::Down(fault));
-            }
-        }
-        if failures > 0 {
-            tokio::select! {
-                () = tokio::time::sleep(pause(failures)) => {}
-                () = tell.closed() => return,
+                tokio::select! {
+                    () = tokio::time::sleep(pause(failures)) => {}
+                    // Where one link gets through, the others need not wait for their time.
+                    () = reached => {}
+                    () = tell.closed() => return,
+                }
             }
         }
     }
 }
 
+impl Target {
+    pub(super) fn new(config: tokio_postgres::Config, tls: Option<MakeRustlsConnect>) -> Target {
+        Target { config, tls, pooling: tokio::sync::Mutex::new(None) }
+    }
+
+    pub(super) async fn connected(&self, hear: Hear) -> Result<(Client, Wire), Fault> {
+        connected(&self.config, self.tls.as_ref(), hear).await
+    }
+
+    /// How the pooler at the other end of this connection deals out those of the server.
+    async fn pooling(&self, pipeline: &Pipeline, limit: Duration) -> Result<Pooling, Fault> {
+        let mut known = self.pooling.lock().await;
+        if let Some(known) = *known {
+            return Ok(known);
+        }
+        let pooling = self.compared(pipeline, limit).await?;
+        *known = Some(pooling);
+        Ok(pooling)
+    }
+
+    /// The same from a comparison with a second connection, made for it.
+    pub(super) async fn compared(&self, pipeline: &Pipeline, limit: Duration) -> Result<Pooling, Fault> {
+        let (client, mut wire) = self.connected(Arc::new(|_| {})).await?;
+        let other = Pipeline::new(client);
+        let pooling = tokio::select! {
+            pooling = pooler::probe(pipeline, &other, limit) => pooling?,
+            end = &mut wire => return Err(hung_up(end)),
+        };
+        drop(other);
+        // The goodbye is polite, and nothing depends on it.
+        let _ = tokio::time::timeout(limit, wire).await;
+        Ok(pooling)
+    }
+
+    /// Which pooler is in between; `None` where the connection leads to the server itself.
+    pub(super) async fn pooler(&self, limit: Duration) -> Result<Option<Pooling>, Fault> {
+        let (client, mut wire) = self.connected(Arc::new(|_| {})).await?;
+        let named = pooler::named_process(&client).await;
+        let pipeline = Pipeline::new(client);
+        let found = async {
+            if pooler::process(&pipeline).await? == named {
+                return Ok(None);
+            }
+            self.compared(&pipeline, limit).await.map(Some)
+        };
+        tokio::select! {
+            found = found => found,
+            end = &mut wire => Err(hung_up(end)),
+        }
+    }
+
+    /// What is at the other end may be another when a connection has ended.
+    fn forget(&self) {
+        if let Ok(mut known) = self.pooling.try_lock() {
+            *known = None;
+        }
+    }
+}
+
 impl Dialler {
+    pub(super) fn new(
+        target: Target,
+        feed_target: Option<Target>,
+        pooled: bool,
+        place: Place,
+        sql: Arc<Sql>,
+    ) -> Dialler {
+        Dialler {
+            target,
+            feed_target,
+            pooled,
+            place: Arc::new(place),
+            sql,
+            opened: AtomicBool::new(false),
+            reached: Notify::new(),
+        }
+    }
+
+    /// From now on a service depends on the connections.
+    pub(super) fn has_opened(&self) {
+        self.opened.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn target(&self, duty: Duty) -> &Target {
+        match (duty, &self.feed_target) {
+            (Duty::Feed, Some(target)) => target,
+            _ => &self.target,
+        }
+    }
+
+    /// Whether a feed can listen: not where the connection changes with each transaction.
+    pub(super) fn can_listen(&self) -> bool {
+        !self.pooled || self.feed_target.is_some()
+    }
+
+    /// What a failed attempt means. A service that runs is not ended by a changed password, which may be put
+    /// right: its requests are answered as in any other outage.
+    fn failed(&self, fault: Fault, duty: Duty, is_first: bool) -> Fault {
+        let server = &self.place.server;
+        let is_refused = matches!(fault, Fault::Refused(_) | Fault::Pooled);
+        if !(is_refused && self.opened.load(Ordering::Relaxed)) {
+            if is_first {
+                tracing::warn!(%server, ?duty, reason = fault.words(), "no connection");
+            }
+            return fault;
+        }
+        let reason = fault.words();
+        if is_first {
+            tracing::error!(
+                %server, ?duty, reason,
+                "the server refuses to connect: requests fail with 503 until it is put right there, \
+                 or this program is started anew with other credentials"
+            );
+        }
+        Fault::Away(reason)
+    }
+
     /// One attempt, ready for statements.
     async fn dial(&self, duty: Duty) -> Result<(Session, Wire), Fault> {
-        let (client, wire) = self.connect(duty, Arc::new(|_| {})).await?;
-        Ok((self.session(client), wire))
+        let (pipeline, local, wire) = self.connect(duty, Arc::new(|_| {})).await?;
+        Ok((self.session(pipeline, local), wire))
     }
 
     /// One attempt, with everything the connection is set to.
-    pub(super) async fn connect(&self, duty: Duty, hear: Hear) -> Result<(Client, Wire), Fault> {
-        let limit = self.config.get_connect_timeout().copied().unwrap_or(self.place.limit.length());
+    pub(super) async fn connect(
+        &self,
+        duty: Duty,
+        hear: Hear,
+    ) -> Result<(Pipeline, Option<String>, Wire), Fault> {
+        let target = self.target(duty);
+        let limit = target.config.get_connect_timeout().copied().unwrap_or(self.place.limit.length());
         let attempt = async {
-            let (client, mut wire) = connected(&self.config, self.tls.as_ref(), hear).await?;
-            let (names, settings): (Vec<&str>, Vec<String>) = settings(duty).into_iter().unzip();
-            let values: [(Parameter<'_>, Type); 2] =
-                [(&names, Type::TEXT_ARRAY), (&settings, Type::TEXT_ARRAY)];
-            tokio::select! {
-                set = client.query_typed(sql::SET, &values) => set?,
-                end = &mut wire => return Err(end.err().map_or_else(
-                    || Fault::Away("the server hung up".to_owned()),
-                    Fault::from,
-                )),
+            let (client, mut wire) = target.connected(hear).await?;
+            let process = pooler::named_process(&client).await;
+            let pipeline = Pipeline::new(client);
+            let local = tokio::select! {
+                local = self.set(&pipeline, duty, process, limit / 2) => local?,
+                end = &mut wire => return Err(hung_up(end)),
             };
-            Ok((client, wire))
+            Ok((pipeline, local, wire))
         };
         // Several hosts are tried one after the other.
-        let hosts = u32::try_from(self.config.get_hosts().len().max(1)).unwrap_or(u32::MAX);
+        let hosts = u32::try_from(target.config.get_hosts().len().max(1)).unwrap_or(u32::MAX);
         let dialled = tokio::time::timeout(limit.saturating_mul(hosts), attempt).await;
         match dialled {
             Ok(Ok(connected)) => Ok(connected),
-            Ok(Err(Fault::Refused(refusal))) => Err(Fault::Refused(refusal)),
+            Ok(Err(fault @ (Fault::Refused(_) | Fault::Pooled))) => Err(fault),
             Ok(Err(Fault::Cut(why) | Fault::Other(why) | Fault::Away(why))) => Err(Fault::Away(why)),
             Ok(Err(Fault::Slow)) | Err(_) => {
                 Err(Fault::Away(format!("no answer within {} ms", limit.as_millis())))
@@ -454,16 +542,60 @@ impl Dialler {
         }
     }
 
-    fn session(&self, client: Client) -> Session {
+    /// Sets a new connection; what begins its transactions where that cannot be done for the session.
+    async fn set(
+        &self,
+        pipeline: &Pipeline,
+        duty: Duty,
+        process: i32,
+        limit: Duration,
+    ) -> Result<Option<String>, Fault> {
+        if self.pooled && duty != Duty::Feed {
+            return settings::local(pipeline, duty).await.map(Some);
+        }
+        // Nothing is set where the answer comes from another process than the one that was named.
+        if settings::set(pipeline, duty, process, false).await? {
+            return Ok(None);
+        }
+        match self.target(duty).pooling(pipeline, limit).await? {
+            Pooling::Transactions => Err(Fault::Pooled),
+            Pooling::Sessions => settings::set(pipeline, duty, process, true).await.map(|_| None),
+        }
+    }
+
+    fn session(&self, pipeline: Pipeline, local: Option<String>) -> Session {
         Session {
-            client,
+            pipeline,
+            local,
             kept: [const { RwLock::const_new(None) }; Kept::COUNT],
-            turn: Mutex::new(()),
             broken: Notify::new(),
             place: Arc::clone(&self.place),
             sql: Arc::clone(&self.sql),
         }
     }
+}
+
+/// The schema that an unqualified name of a table leads to, or would be made in; `None` where there is none.
+pub(super) async fn schema_of(target: &Target, table: &str) -> Result<Option<String>, Fault> {
+    // As when connecting: what ends before there was an answer was never there.
+    let away = |fault| match fault {
+        Fault::Cut(why) | Fault::Other(why) => Fault::Away(why),
+        fault => fault,
+    };
+    let (client, mut wire) = target.connected(Arc::new(|_| {})).await.map_err(away)?;
+    let pipeline = Pipeline::new(client);
+    let schema = tokio::select! {
+        schema = settings::schema_of(&pipeline, table) => schema,
+        end = &mut wire => Err(hung_up(end)),
+    };
+    drop(pipeline);
+    // The goodbye is polite, and nothing depends on it.
+    let _ = wire.await;
+    schema.map_err(away)
+}
+
+fn hung_up(end: Result<(), tokio_postgres::Error>) -> Fault {
+    end.err().map_or_else(|| Fault::Away("the server hung up".to_owned()), Fault::from)
 }
 
 async fn connected(
@@ -482,11 +614,7 @@ pub(super) async fn bare(
     config: &tokio_postgres::Config,
     tls: Option<MakeRustlsConnect>,
 ) -> Result<(Client, Wire), String> {
-    connected(config, tls.as_ref(), Arc::new(|_| {})).await.map_err(|fault| match fault {
-        Fault::Refused(refusal) => refusal.to_string(),
-        Fault::Cut(why) | Fault::Other(why) | Fault::Away(why) => why,
-        Fault::Slow => "no answer".to_owned(),
-    })
+    connected(config, tls.as_ref(), Arc::new(|_| {})).await.map_err(|fault| fault.words())
 }
 
 fn wired<S, T>(
@@ -512,24 +640,4 @@ where
         }
     });
     Ok((client, Box::pin(wire)))
-}
-
-fn settings(duty: Duty) -> Vec<(&'static str, String)> {
-    let (looks_up, lock_timeout) = match duty {
-        Duty::Loads => (true, None),
-        Duty::Writes(wait) | Duty::Retries(wait) => (true, Some(wait)),
-        Duty::Endings(wait) | Duty::StuckEndings(wait) => (false, Some(wait)),
-        Duty::Lists | Duty::Surveys | Duty::Feed => (false, None),
-    };
-    let looks_up = if looks_up { sql::KEY_LOOKUP_SETTINGS } else { &[] };
-    let mut settings: Vec<_> =
-        sql::SETTINGS.iter().chain(looks_up).map(|(name, setting)| (*name, (*setting).to_owned())).collect();
-    if duty == Duty::Feed {
-        // A sign of life is nothing to wait for the disk for.
-        settings.push(("synchronous_commit", "off".to_owned()));
-    }
-    if let Some(wait) = lock_timeout {
-        settings.push(("lock_timeout", format!("{}ms", wait.as_millis().max(1))));
-    }
-    settings
 }

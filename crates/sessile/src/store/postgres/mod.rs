@@ -62,8 +62,11 @@ mod fault;
 mod feed;
 mod link;
 mod options;
+mod pipeline;
+mod pooler;
 mod row;
 mod schema;
+mod settings;
 mod sql;
 mod tls;
 
@@ -92,7 +95,7 @@ pub use options::PostgresOptions;
 use apply::Writer;
 use endings::Endings;
 use fault::{Fault, NAME, Place};
-use link::{Dialler, Duty, Link, Parameter};
+use link::{Dialler, Duty, Link, Parameter, Session};
 use row::{Bound, Key, Micros};
 use sql::{Kept, Sql};
 
@@ -118,6 +121,13 @@ struct Inner {
     /// Single writes that come at the same time share a statement.
     group: Group<Writes<Writer>>,
     chunks: Chunks,
+}
+
+impl Inner {
+    /// The connections that serve sessions at this moment.
+    fn serving(&self) -> Vec<Arc<Session>> {
+        self.loads.iter().chain(self.writer.links()).filter_map(Link::standing).collect()
+    }
 }
 
 impl PostgresStore {
@@ -149,6 +159,7 @@ impl PostgresStore {
             endings.connected().await
         };
         connected.await.map_err(|fault| place.error(&format!("connect to {}", place.server), fault))?;
+        dialler.has_opened();
         let bounds = Bounds { crowd: apply::CROWD, ..Bounds::new(apply::BATCHES, place.limit.length()) };
         let group = Group::new(Writes(Arc::clone(&writer)), bounds);
         let (turn, chunks) = (AtomicUsize::new(0), Chunks::new());
@@ -171,15 +182,19 @@ impl PostgresStore {
         move |fault| self.0.place.error(action, fault)
     }
 
-    /// A lookup, on another connection if the first one breaks.
+    /// A lookup, on whichever connection stands, and on another one if that breaks.
     async fn look_up(&self, ids: &[SessionId]) -> Result<Vec<Row>, Fault> {
         let wanted = Bound(ids.iter().map(|&id| Key(id)).collect::<Vec<_>>());
         let turn = self.0.turn.fetch_add(1, Ordering::Relaxed);
-        let link = |turn: usize| &self.0.loads[turn % self.0.loads.len()];
-        match link(turn).run(Kept::Load, &[&wanted]).await {
-            Err(Fault::Cut(_)) => link(turn.wrapping_add(1)).run(Kept::Load, &[&wanted]).await,
-            answer => answer,
+        let links = &self.0.loads;
+        for turn in turn..turn.saturating_add(links.len()) {
+            let Some(session) = links[turn % links.len()].standing() else { continue };
+            match session.run(Kept::Load, &[&wanted]).await {
+                Err(Fault::Cut(_) | Fault::Away(_)) => {}
+                answer => return answer,
+            }
         }
+        links[turn % links.len()].run(Kept::Load, &[&wanted]).await
     }
 
     /// A read on one of the connections that no load waits for, once more if it breaks.
@@ -362,10 +377,13 @@ impl SessionStore for PostgresStore {
         examine::examine(self, clock).await
     }
 
-    /// One more connection, which listens. Statements: 5 at first, then 1 for each third of `bound`. Must be
-    /// called within the runtime that it is to live in.
+    /// One more connection, which listens. Statements: 6 at first; then, for each third of `bound`, 1 there and 1 on
+    /// each connection for loads and for grouped writes. Must be called within the runtime that it is to live in.
     async fn feed(&self, hearer: Hearer, bound: Duration) -> Result<Option<Feed>, StoreError> {
-        let feed = feed::subscribe(Arc::clone(&self.0.dialler), hearer, bound).await?;
+        if !self.0.dialler.can_listen() {
+            return Err(self.0.place.no_listening());
+        }
+        let feed = feed::subscribe(&self.0, hearer, bound).await?;
         // From its commit on whoever notifies has a lock that all of them need, so a second batch would only wait
         // for the first one's commit, and both be smaller: 64 clients made a seventh more changes with one.
         self.0.group.narrow(1);

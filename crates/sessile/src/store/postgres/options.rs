@@ -1,12 +1,13 @@
 //! How to connect to a PostgreSQL store.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::PostgresStore;
-use super::address::Address;
-use super::fault::{Place, backend, unavailable};
-use super::link::{self, Dialler};
+use super::address::{Address, Destination};
+use super::fault::{Fault, Place, backend, unavailable};
+use super::link::{self, Dialler, Target};
 use super::schema;
 use super::sql::{MAX_NAME_BYTES, Sql};
 use super::tls;
@@ -22,6 +23,18 @@ pub struct PostgresOptions {
     schema: Option<String>,
     connections: usize,
     timeout: Duration,
+    pooled: bool,
+    feed_url: Option<FeedUrl>,
+}
+
+/// A URL that no log shows.
+#[derive(Clone)]
+struct FeedUrl(String);
+
+impl fmt::Debug for FeedUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[not shown]")
+    }
 }
 
 impl Default for PostgresOptions {
@@ -31,6 +44,8 @@ impl Default for PostgresOptions {
             schema: None,
             connections: 2,
             timeout: Duration::from_secs(5),
+            pooled: false,
+            feed_url: None,
         }
     }
 }
@@ -66,6 +81,23 @@ impl PostgresOptions {
         self
     }
 
+    /// Expects a pooler in transaction mode, such as PgBouncer with `pool_mode = transaction`, which serves each
+    /// transaction by another process of the server. Statements are then planned each time, every transaction
+    /// makes its own settings (SET LOCAL), and nothing is left to the next program that the process serves. The
+    /// feed of changes needs a [URL of its own](Self::feed_url). Without this, such a pooler is refused with
+    /// [`StoreError::Unsupported`]; one in session mode needs no option.
+    pub fn transaction_pooler(mut self) -> PostgresOptions {
+        self.pooled = true;
+        self
+    }
+
+    /// Where the feed of changes listens: a URL of the same database that leads to the server itself, because
+    /// a pooler in transaction mode passes no notifications on. Only the connection is taken from it.
+    pub fn feed_url(mut self, url: impl Into<String>) -> PostgresOptions {
+        self.feed_url = Some(FeedUrl(url.into()));
+        self
+    }
+
     /// Connects to the server that this URL names, `postgres://user:password@host:port/database`; the
     /// table is made by [`init`](crate::store::SessionStore::init).
     ///
@@ -73,7 +105,8 @@ impl PostgresOptions {
     /// hosts, separated by commas, are tried in turn; add `?target_session_attrs=read-write` to reach
     /// the one that is the primary. `?host=/var/run/postgresql` is a socket. What is left out comes from
     /// `PGHOST`, `PGPORT`, `PGUSER`, `PGPASSWORD` (or `~/.pgpass`), `PGDATABASE`, `PGSSLMODE`,
-    /// `PGSSLROOTCERT` and `PGAPPNAME`. Options of ours: `?table=`, `?schema=`, `?connections=`.
+    /// `PGSSLROOTCERT` and `PGAPPNAME`. Options of ours: `?table=`, `?schema=`, `?connections=`,
+    /// `?pooler=transaction`, `?feed_url=`.
     ///
     /// `?sslmode=` is libpq's: `disable`; `prefer`, the default, encrypts where the server can;
     /// `require` always; `verify-ca` and `verify-full` also verify the server, against `sslrootcert`
@@ -93,9 +126,7 @@ impl PostgresOptions {
     #[doc(hidden)]
     pub async fn client(url: &str) -> Result<tokio_postgres::Client, StoreError> {
         let address = Address::parse(url).map_err(|error| backend("read the store URL", error))?;
-        let destination = address
-            .complete(|name| std::env::var(name).ok())
-            .map_err(|problem| backend("read the environment", problem))?;
+        let destination = complete(&address)?;
         let tls = tls::connector(destination.ssl_mode, destination.root_certificate.as_deref())
             .map_err(|problem| backend("prepare TLS", problem))?;
         let (client, wire) = link::bare(&destination.config, tls).await.map_err(unavailable)?;
@@ -104,9 +135,7 @@ impl PostgresOptions {
     }
 
     pub(in crate::store) async fn connect_to(self, address: &Address) -> Result<PostgresStore, StoreError> {
-        let destination = address
-            .complete(|name| std::env::var(name).ok())
-            .map_err(|problem| backend("read the environment", problem))?;
+        let destination = complete(address)?;
         let (schema, table) = self.names(address);
         for name in [Some(table), schema].into_iter().flatten() {
             if name.is_empty() || name.contains('\0') || name.len() > MAX_NAME_BYTES {
@@ -116,18 +145,34 @@ impl PostgresOptions {
                 });
             }
         }
-        let tls = tls::connector(destination.ssl_mode, destination.root_certificate.as_deref())
-            .map_err(|problem| backend("prepare TLS", problem))?;
-        let sql = Arc::new(Sql::new(schema, table));
-        let place = Place {
-            server: destination.server,
+        let mut place = Place {
+            server: destination.server.clone(),
             url: address.to_string(),
-            table: sql.table().to_owned(),
+            table: table.to_owned(),
             limit: TimeLimit::new(self.timeout),
             lock_wait: self.timeout * 4 / 5,
         };
-        let dialler = Dialler { config: destination.config, tls, place: Arc::new(place), sql };
+        let target = target(destination)?;
+        let schema = match schema {
+            Some(schema) => schema.to_owned(),
+            None => schema_of(&target, table, &place).await?,
+        };
+        let sql = Arc::new(Sql::new(Some(&schema), table));
+        place.table = sql.table().to_owned();
+        let pooled = address.pooled || self.pooled;
+        let dialler = Dialler::new(target, self.feed_target(address)?, pooled, place, sql);
         PostgresStore::start(Arc::new(dialler), address.connections.unwrap_or(self.connections)).await
+    }
+
+    fn feed_target(&self, address: &Address) -> Result<Option<Target>, StoreError> {
+        let of_options = match &self.feed_url {
+            Some(FeedUrl(url)) if address.feed.is_none() => {
+                Some(Address::parse(url).map_err(|error| backend("read the feed's URL", error))?)
+            }
+            _ => None,
+        };
+        let address = address.feed.as_deref().or(of_options.as_ref());
+        address.map(|address| target(complete(address)?)).transpose()
     }
 
     /// What `init` would execute at this address.
@@ -147,4 +192,23 @@ impl PostgresOptions {
         let table = address.table.as_deref().unwrap_or(&self.table);
         (address.schema.as_deref().or(self.schema.as_deref()), table)
     }
+}
+
+fn complete(address: &Address) -> Result<Destination, StoreError> {
+    let variable = |name: &str| std::env::var(name).ok();
+    address.complete(variable).map_err(|problem| backend("read the environment", problem))
+}
+
+fn target(destination: Destination) -> Result<Target, StoreError> {
+    let tls = tls::connector(destination.ssl_mode, destination.root_certificate.as_deref())
+        .map_err(|problem| backend("prepare TLS", problem))?;
+    Ok(Target::new(destination.config, tls))
+}
+
+/// The schema of the table that the user's search path leads to, or that it would be made in. Looked up once, so
+/// that all connections of the store mean the same table, whatever becomes of the path.
+async fn schema_of(target: &Target, table: &str, place: &Place) -> Result<String, StoreError> {
+    let found = place.limit.keep(link::schema_of(target, table)).await.unwrap_or(Err(Fault::Slow));
+    let found = found.map_err(|fault| place.error(&format!("connect to {}", place.server), fault))?;
+    found.ok_or_else(|| place.no_schema())
 }

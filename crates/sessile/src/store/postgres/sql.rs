@@ -85,8 +85,7 @@ pub(super) const CLOCK: &str = "SELECT clock_timestamp()";
 /// the role or the database counts.
 pub(super) const SEEN_SETTINGS: &str = "SELECT name, setting, source FROM pg_settings WHERE name IN (\
     'server_version', 'server_version_num', 'synchronous_commit', 'fsync', 'full_page_writes', \
-    'autovacuum', 'track_counts', 'synchronous_standby_names', 'default_transaction_read_only', \
-    'max_connections')";
+    'autovacuum', 'track_counts', 'synchronous_standby_names', 'max_connections')";
 
 /// What anybody may know of the server: whether it follows another one, who we are, how many follow it
 /// and how many are connected.
@@ -191,29 +190,8 @@ pub(super) const FEED_CHANNEL: &str = "SELECT split_part(encode(r.tgargs, 'escap
     WHERE r.tgrelid = to_regclass($1) AND r.tgname = 'sessile_changed' AND r.tgenabled IN ('O', 'A') \
     AND e.tgname = 'sessile_emptied' AND e.tgenabled IN ('O', 'A')";
 
-/// `$1` the channel, `$2` the text.
-pub(super) const NOTIFY: &str = "SELECT pg_notify($1, $2)";
-
-/// Settings of every connection, where the server knows them. A time without zone means UTC.
-pub(super) const SETTINGS: &[(&str, &str)] = &[
-    ("TimeZone", "UTC"),
-    ("client_min_messages", "warning"),
-    ("default_transaction_isolation", "read committed"),
-    ("jit", "off"),
-];
-
-/// Settings of the connections that only look up primary keys. A plan made while the table was small
-/// would read all of it, and be kept when it has grown.
-pub(super) const KEY_LOOKUP_SETTINGS: &[(&str, &str)] = &[
-    ("plan_cache_mode", "force_generic_plan"),
-    ("enable_seqscan", "off"),
-    ("enable_bitmapscan", "off"),
-    ("enable_hashjoin", "off"),
-    ("enable_mergejoin", "off"),
-];
-
-pub(super) const SET: &str = "SELECT set_config(name, wanted.value, false) \
-    FROM unnest($1::text[], $2::text[]) AS wanted (name, value) JOIN pg_settings USING (name)";
+/// `$1` the channel, `$2` the text. A sign of life is nothing to wait for the disk for.
+pub(super) const NOTIFY: &str = "SELECT set_config('synchronous_commit', 'off', true), pg_notify($1, $2)";
 
 /// The longest name that PostgreSQL keeps whole.
 pub(super) const MAX_NAME_BYTES: usize = 63;
@@ -233,6 +211,11 @@ pub(super) enum Kept {
 
 impl Kept {
     pub(super) const COUNT: usize = Kept::Seen as usize + 1;
+    #[cfg(test)]
+    pub(super) const ALL: [Kept; Kept::COUNT] = {
+        use Kept::{Delete, Insert, Load, LockFree, Rotate, Seen, Touch, Update};
+        [Load, Insert, Update, Touch, Rotate, Delete, LockFree, Seen]
+    };
 }
 
 /// The statements for one table.

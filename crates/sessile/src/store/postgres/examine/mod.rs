@@ -26,6 +26,7 @@ pub(super) async fn examine(store: &PostgresStore, clock: &dyn Clock) -> Result<
     let server = server.map_err(store.error("examine"))?;
 
     let mut findings = server::reached(&settings, &server, place);
+    findings.push(pooler(store).await);
     findings.extend(finding::clocks(store, clock).await);
     let checked = store.survey(sql::CHECK, &[(&store.0.sql.table(), Type::TEXT)]).await;
     let checked = checked.map_err(store.error("check")).and_then(|rows| schema::shape(&rows, place));
@@ -38,7 +39,7 @@ pub(super) async fn examine(store: &PostgresStore, clock: &dyn Clock) -> Result<
             Ok(found) => findings.extend(found),
             Err(fault) => findings.push(Finding::failed("table", &store.error("examine")(fault))),
         }
-        let writable = settings.may_write() && !server.follows;
+        let writable = !server.follows;
         let hopeless = |it: &Finding| it.verdict == Verdict::Wrong && it.subject == "privileges";
         if writable && !findings.iter().any(hopeless) {
             findings.push(writing(store).await);
@@ -46,6 +47,15 @@ pub(super) async fn examine(store: &PostgresStore, clock: &dyn Clock) -> Result<
     }
     findings.extend(server::durability(&settings, &server));
     Ok(findings)
+}
+
+/// Which pooler is in between, and whether the store is told of it. Makes two connections for a moment.
+async fn pooler(store: &PostgresStore) -> Finding {
+    let dialler = &store.0.dialler;
+    match dialler.target(Duty::Surveys).pooler(store.0.place.limit.length()).await {
+        Ok(found) => server::pooler(found, dialler.pooled, dialler.can_listen()),
+        Err(fault) => Finding::failed("pooler", &store.error("look for a pooler")(fault)),
+    }
 }
 
 async fn of_table(store: &PostgresStore) -> Result<Vec<Finding>, Fault> {

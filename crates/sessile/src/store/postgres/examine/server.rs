@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use tokio_postgres::Row;
 
 use super::super::fault::Place;
+use super::super::pooler::Pooling;
 use super::text;
 use crate::store::{Finding, finding};
 
@@ -30,11 +31,6 @@ impl Settings {
 
     fn is_off(&self, name: &str) -> bool {
         self.get(name) == "off"
-    }
-
-    /// Whether transactions may write unless they say otherwise.
-    pub(super) fn may_write(&self) -> bool {
-        !matches!(self.get("default_transaction_read_only"), "on")
     }
 }
 
@@ -75,19 +71,45 @@ pub(super) fn reached(settings: &Settings, server: &Server, place: &Place) -> Ve
         findings.push(Finding::wrong("read_only", seen, REFUSED).with_remedy(
             "name the primary; with several hosts in the URL, add target_session_attrs=read-write",
         ));
-    } else if !settings.may_write() {
-        let seen = format!(
-            "default_transaction_read_only is on, {}",
-            set_in(settings, "default_transaction_read_only")
-        );
-        findings.push(Finding::wrong("read_only", seen, REFUSED).with_remedy(role_setting(
-            server,
-            "default_transaction_read_only",
-            "off",
-        )));
     }
     findings.push(finding::connections(server.connections, settings.get("max_connections")));
     findings
+}
+
+/// Whether a pooler is in between, of which kind, and whether the store URL says so.
+pub(super) fn pooler(found: Option<Pooling>, is_expected: bool, can_listen: bool) -> Finding {
+    const NAME: &str = "pooler";
+    match (found, is_expected) {
+        (None, false) => Finding::good(NAME, "none", "The connections lead to the server itself."),
+        (Some(Pooling::Sessions), false) => Finding::good(
+            NAME,
+            "a pooler in session mode",
+            "Each connection of ours keeps one of the server's for itself: sessile works as without a pooler.",
+        ),
+        (Some(Pooling::Transactions), true) if can_listen => Finding::good(
+            NAME,
+            "a pooler in transaction mode, as ?pooler=transaction says; the feed of changes has a URL of its own",
+            "Nothing is set for longer than a transaction: other programs on the pool notice nothing.",
+        ),
+        (Some(Pooling::Transactions), true) => Finding::note(
+            NAME,
+            "a pooler in transaction mode, as ?pooler=transaction says",
+            "It passes no notifications on: there is no feed of changes, and no cache over it.",
+        )
+        .with_remedy("where a cache is wanted, name the server itself with &feed_url="),
+        (Some(Pooling::Transactions), false) => Finding::wrong(
+            NAME,
+            "a pooler in transaction mode, and the store is not told of it",
+            "Connections that are made from now on are refused, and requests are answered with 503.",
+        )
+        .with_remedy("add ?pooler=transaction to the store URL"),
+        (None | Some(Pooling::Sessions), true) => Finding::note(
+            NAME,
+            "?pooler=transaction, and no pooler in transaction mode is there",
+            "It works, and each statement costs a transaction with settings of its own.",
+        )
+        .with_remedy("leave the option out"),
+    }
 }
 
 /// What is left of an answered logout after a crash, a power cut, a failover.
@@ -235,7 +257,6 @@ mod tests {
             ("autovacuum", "on"),
             ("track_counts", "on"),
             ("synchronous_standby_names", ""),
-            ("default_transaction_read_only", "off"),
             ("max_connections", "100"),
         ];
         let all = usual.iter().chain(some);
@@ -299,6 +320,25 @@ mod tests {
         }
     }
 
+    /// [R19]
+    #[test]
+    fn a_pooler_is_good_where_the_store_is_told_of_it() {
+        use Pooling::{Sessions, Transactions};
+        for (found, is_expected, can_listen, verdict) in [
+            (None, false, true, Verdict::Good),
+            (Some(Sessions), false, true, Verdict::Good),
+            (Some(Transactions), true, true, Verdict::Good),
+            (Some(Transactions), true, false, Verdict::Note),
+            (Some(Transactions), false, true, Verdict::Wrong),
+            (None, true, true, Verdict::Note),
+            (Some(Sessions), true, false, Verdict::Note),
+        ] {
+            let finding = pooler(found, is_expected, can_listen);
+            assert_eq!(finding.verdict, verdict, "{found:?} {is_expected} {can_listen}");
+            assert_eq!(finding.remedy.is_some(), verdict != Verdict::Good, "{finding:?}");
+        }
+    }
+
     #[test]
     fn a_standby_is_no_place_to_write() {
         let place = Place {
@@ -314,7 +354,5 @@ mod tests {
             [("server", Verdict::Wrong), ("read_only", Verdict::Wrong), ("connections", Verdict::Note)];
         assert_eq!(verdicts(&found), wanted);
         assert_eq!(verdicts(&durability(&settings(&[("synchronous_commit", "off")]), &standby)), []);
-        let read_only = settings(&[("default_transaction_read_only", "on")]);
-        assert_eq!(verdicts(&reached(&read_only, &server(0), &place)), [("read_only", Verdict::Wrong)]);
     }
 }
