@@ -80,7 +80,12 @@ impl Samples {
     }
 
     /// One number beside locked rows as a ratio to the same without, round by round.
-    pub(crate) fn beside_locks(&self, store: &str, locked: u32, number: fn(&Beside) -> f64) -> Option<Spread> {
+    pub(crate) fn beside_locks(
+        &self,
+        store: &str,
+        locked: u32,
+        number: fn(&Beside) -> f64,
+    ) -> Option<Spread> {
         let of = |locked| self.locks.get(&(store.to_owned(), locked));
         let pairs = of(locked)?.iter().zip(of(0)?);
         Spread::of(pairs.map(|(beside, without)| number(beside) / number(without)))

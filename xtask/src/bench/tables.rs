@@ -292,14 +292,17 @@ mod tests {
     #[test]
     fn changes_beside_locks_are_compared_round_by_round() {
         let mut samples = samples();
-        for line in ["1\tpostgres\t0\t1000\t4000\t9000\t20000\t0", "1\tpostgres\t60\t800\t5000\t9000\t30000\t240"] {
+        for line in
+            ["1\tpostgres\t0\t1000\t4000\t9000\t20000\t0", "1\tpostgres\t60\t800\t5000\t9000\t30000\t240"]
+        {
             samples.read(&format!("locks\t{line}\n"));
         }
         let text = locks(&samples);
         assert!(text.contains("| PostgreSQL | 0 | 0 | 1000 |  | 4.00 |  | 9.00 | 20.0 |"), "{text}");
         let row = "| PostgreSQL | 60 | 240 | 800 | 0.800 (0.800–0.800) | 5.00 | 1.250 (1.250–1.250) | 9.00 | 30.0 |";
         assert!(text.contains(row), "{text}");
-        let missed = "| 60 locked rows, postgres: changes/s of others ÷ without | ≥ 0.833 | 0.800 | **missed** |";
+        let missed =
+            "| 60 locked rows, postgres: changes/s of others ÷ without | ≥ 0.833 | 0.800 | **missed** |";
         assert!(aims(&samples).contains(missed), "{}", aims(&samples));
     }
 

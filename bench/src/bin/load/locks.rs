@@ -98,8 +98,11 @@ impl Stage {
         // The first of them have met the locks.
         sleep(Duration::from_millis(300)).await;
         let until = Instant::now() + time;
-        let clients: Vec<_> =
-            self.bystanders.iter().map(|&id| tokio::spawn(client(self.sessions.clone(), id, until))).collect();
+        let clients: Vec<_> = self
+            .bystanders
+            .iter()
+            .map(|&id| tokio::spawn(client(self.sessions.clone(), id, until)))
+            .collect();
         let mut latencies = Vec::new();
         for client in clients {
             latencies.extend(client.await.unwrap());
@@ -177,6 +180,7 @@ impl Locker {
             return Locker::Postgres(client);
         }
         let mut conn = mysql_async::Conn::new(mysql_async::Opts::from_url(url).unwrap()).await.unwrap();
+        conn.query_drop("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED").await.unwrap();
         conn.query_drop("START TRANSACTION").await.unwrap();
         conn.query_drop(lock).await.unwrap();
         Locker::MariaDb(conn)

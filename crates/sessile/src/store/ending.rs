@@ -56,7 +56,8 @@ pub(super) trait UserRows: Send + Sync {
     ) -> impl Future<Output = Result<Left, Failed>> + Send;
 
     /// Deletes all rows, waiting a moment for each that is locked and following it to its new id.
-    fn delete_rotated(&self, deleted: &mut Vec<SessionId>) -> impl Future<Output = Result<(), Failed>> + Send;
+    fn delete_rotated(&self, deleted: &mut Vec<SessionId>)
+    -> impl Future<Output = Result<(), Failed>> + Send;
 }
 
 /// Deletes all rows of a user, and waits so long for those that are locked.

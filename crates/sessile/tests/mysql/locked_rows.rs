@@ -19,6 +19,8 @@ struct Sql {
 impl Locker for Sql {
     async fn lock(&mut self, rows: &[u32]) {
         let ids: Vec<String> = rows.iter().map(|&number| format!("'{}'", id(number))).collect();
+        // The rows alone, and not those that are read on the way to them.
+        self.conn.query_drop("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED").await.unwrap();
         self.conn.query_drop("BEGIN").await.unwrap();
         let change = "UPDATE sessions SET updated_at = '2000-01-01' WHERE id IN";
         self.conn.query_drop(format!("{change} ({})", ids.join(", "))).await.unwrap();

@@ -23,7 +23,8 @@ async fn cross<T: Send + 'static>(ours: impl Fn(PostgresStore, u32) -> JoinHandl
         other.batch_execute(&format!("BEGIN; {}", change(ROWS))).await.unwrap();
         let doing = ours(store.clone(), round);
         // The others have been made.
-        let first = format!("SELECT count(*) FROM sessions WHERE id = '{}' AND expires_at < '{LATER}'", id(1));
+        let first =
+            format!("SELECT count(*) FROM sessions WHERE id = '{}' AND expires_at < '{LATER}'", id(1));
         let made = time(LATER).saturating_add(Duration::from_secs(round.into()));
         let first = first.replace(LATER, &made.to_string());
         until(async || schema.value(&first).await == "0").await;
@@ -62,7 +63,9 @@ async fn an_ending_survives_what_the_database_undoes() {
     for cause in ["serialization_failure", "deadlock_detected"] {
         let schema = Schema::new().await;
         let store = schema.store(PostgresStore::options()).await;
-        store.apply_many((1..=3).map(|number| Write::Insert(record(number, Some("ada"), "{}"))).collect()).await;
+        store
+            .apply_many((1..=3).map(|number| Write::Insert(record(number, Some("ada"), "{}"))).collect())
+            .await;
         let undo = format!(
             "CREATE SEQUENCE attempts; \
              CREATE FUNCTION {schema}.undo() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \

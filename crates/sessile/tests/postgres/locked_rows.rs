@@ -136,7 +136,8 @@ async fn locked_rows_occupy_one_connection() {
 async fn a_list_does_not_wait_for_a_count() {
     let schema = Schema::new().await;
     let sessions = schema.store(PostgresStore::options()).await;
-    let rows = [(1, "ada"), (2, "slow")].map(|(number, owner)| Write::Insert(record(number, Some(owner), "{}")));
+    let rows =
+        [(1, "ada"), (2, "slow")].map(|(number, owner)| Write::Insert(record(number, Some(owner), "{}")));
     sessions.apply_many(rows.to_vec()).await;
     let sql = schema.sql().await;
     let oid = schema.value("SELECT 'sessions'::regclass::oid").await;
@@ -155,8 +156,13 @@ async fn a_list_does_not_wait_for_a_count() {
     });
     let waits = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted AND objid = ";
     until(async || schema.value(&format!("{waits}{oid}")).await == "1").await;
-    let query =
-        ListQuery { user: Some(user("ada")), liveness: Liveness::Live, now: time(NOW), after: None, limit: 9 };
+    let query = ListQuery {
+        user: Some(user("ada")),
+        liveness: Liveness::Live,
+        now: time(NOW),
+        after: None,
+        limit: 9,
+    };
     for _ in 0..3 {
         assert_eq!(store.list(&query).await.unwrap().records.len(), 1);
         assert!(store.clock().await.unwrap().is_some());

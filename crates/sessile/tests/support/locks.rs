@@ -15,7 +15,7 @@ use crate::support::{NOW, change, id, record, rotate, touch, until, update, user
 /// Longer than any of these tests takes: what still waits then was not answered before.
 pub(crate) const PATIENT: Duration = Duration::from_secs(60);
 /// A store whose writes wait for a lock no longer than this gives up soon.
-pub(crate) const IMPATIENT: Duration = Duration::from_millis(1_250);
+pub(crate) const IMPATIENT: Duration = Duration::from_secs(4);
 
 const LOCKED: u32 = 60;
 const BYSTANDERS: u32 = 16;
@@ -148,7 +148,10 @@ pub(crate) async fn the_free_rows_of_a_user_end_at_once<S: SessionStore + Clone>
 }
 
 /// A row that stays locked is reported with what was deleted, and deleted by a later call. `store` is [`IMPATIENT`].
-pub(crate) async fn what_stays_locked_is_reported<S: SessionStore + Clone>(store: S, mut locker: impl Locker) {
+pub(crate) async fn what_stays_locked_is_reported<S: SessionStore + Clone>(
+    store: S,
+    mut locker: impl Locker,
+) {
     insert_all(&store, (1..=3).map(|number| row_of(number, "ada"))).await;
     locker.lock(&[2]).await;
     match store.delete_user(&user("ada"), None).await {

@@ -102,13 +102,7 @@ impl Writer {
     }
 
     /// Those that have to wait for a lock are held, and so are the later ones that come after them.
-    async fn make_open(
-        &self,
-        writes: &[Write],
-        open: &[usize],
-        made: &mut [Option<Made>],
-        held: &mut Held,
-    ) {
+    async fn make_open(&self, writes: &[Write], open: &[usize], made: &mut [Option<Made>], held: &mut Held) {
         if open.is_empty() {
             return;
         }
@@ -188,12 +182,7 @@ impl Writer {
         session.end(done).await
     }
 
-    async fn each(
-        &self,
-        session: &mut Session,
-        writes: &[Write],
-        open: &[usize],
-    ) -> Result<Judged, Fault> {
+    async fn each(&self, session: &mut Session, writes: &[Write], open: &[usize]) -> Result<Judged, Fault> {
         let mut rows = Rows::lock(session, open.iter().map(|&at| &writes[at])).await?;
         let mut lines = rows.lines(open.iter().map(|&at| &writes[at]), &self.place);
         let mut outcomes = Vec::with_capacity(open.len());
@@ -285,7 +274,8 @@ impl Retries for Writer {
             };
             return writes.iter().map(attempt).collect();
         }
-        let attempt = |made: Option<Made>| made.map_or(Attempt::Locked, |made| Attempt::Made(self.told(made)));
+        let attempt =
+            |made: Option<Made>| made.map_or(Attempt::Locked, |made| Attempt::Made(self.told(made)));
         made.into_iter().map(attempt).collect()
     }
 

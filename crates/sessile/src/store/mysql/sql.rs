@@ -440,7 +440,11 @@ mod tests {
         ] {
             assert!(sql.kept(kept).starts_with(words), "{}", sql.kept(kept));
         }
-        assert!(!sql.kept.concat().contains('@') && !sql.stats.contains('@') && !sql.lock_user.concat().contains('@'));
+        assert!(
+            !sql.kept.concat().contains('@')
+                && !sql.stats.contains('@')
+                && !sql.lock_user.concat().contains('@')
+        );
         assert_eq!([1, 2, 33, 512, 9_999].map(|ids| width(ids).1), [1, 8, 128, 512, 512]);
         assert_eq!([1, 3, 4, 15, 16, 99].map(|rows| births(rows).1), [1, 1, 4, 4, 16, 16]);
     }

@@ -115,13 +115,7 @@ impl Writer {
     }
 
     /// Those that have to wait for a lock are held, and so are the later ones that come after them.
-    async fn make_open(
-        &self,
-        writes: &[Write],
-        open: &[usize],
-        made: &mut [Option<Made>],
-        held: &mut Held,
-    ) {
+    async fn make_open(&self, writes: &[Write], open: &[usize], made: &mut [Option<Made>], held: &mut Held) {
         if open.is_empty() {
             return;
         }
@@ -188,7 +182,12 @@ impl Writer {
     }
 
     /// All of them or none; the places of those that were applied.
-    async fn together(&self, session: &Session, writes: &[Write], open: &[usize]) -> Result<HashSet<usize>, Fault> {
+    async fn together(
+        &self,
+        session: &Session,
+        writes: &[Write],
+        open: &[usize],
+    ) -> Result<HashSet<usize>, Fault> {
         let calls = calls(writes, open);
         if calls.is_empty() {
             return Ok(HashSet::new());
@@ -254,7 +253,9 @@ impl Writer {
         held: &mut Held,
     ) {
         let answer = match answer {
-            Err(fault) if fault.is_collision() || fault.is_stale() => again(|| alone(session, writes, at)).await,
+            Err(fault) if fault.is_collision() || fault.is_stale() => {
+                again(|| alone(session, writes, at)).await
+            }
             answer => answer,
         };
         match answer {
@@ -312,7 +313,8 @@ impl Retries for Writer {
             };
             return writes.iter().map(attempt).collect();
         }
-        let attempt = |made: Option<Made>| made.map_or(Attempt::Locked, |made| Attempt::Made(self.told(made)));
+        let attempt =
+            |made: Option<Made>| made.map_or(Attempt::Locked, |made| Attempt::Made(self.told(made)));
         made.into_iter().map(attempt).collect()
     }
 

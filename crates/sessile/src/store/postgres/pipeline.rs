@@ -128,11 +128,7 @@ impl Pipeline {
     }
 
     /// Runs `begin` and requests, and leaves the transaction open: only for a connection with one user.
-    pub(super) async fn open(
-        &self,
-        begin: &str,
-        requests: Vec<Request<'_>>,
-    ) -> Result<Vec<Vec<Row>>, Fault> {
+    pub(super) async fn open(&self, begin: &str, requests: Vec<Request<'_>>) -> Result<Vec<Vec<Row>>, Fault> {
         let mut begin = [self.sent(Request::Simple(begin))];
         let mut sent: Vec<Sent<'_>> = requests.into_iter().map(|request| self.sent(request)).collect();
         let all = poll_fn(|context| {

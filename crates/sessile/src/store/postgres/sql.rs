@@ -249,7 +249,16 @@ impl Sql {
             format!("{head}{}{}", quoted(&index_name(name, column)), on(tail))
         };
         Sql {
-            kept: [on(LOAD), on(INSERT), on(UPDATE), on(TOUCH), on(ROTATE), on(DELETE), on(LOCK_FREE), on(SEEN)],
+            kept: [
+                on(LOAD),
+                on(INSERT),
+                on(UPDATE),
+                on(TOUCH),
+                on(ROTATE),
+                on(DELETE),
+                on(LOCK_FREE),
+                on(SEEN),
+            ],
             delete_free_of_user: on(DELETE_FREE_OF_USER),
             left_of_user: on(LEFT_OF_USER),
             delete_user: on(DELETE_USER),
