@@ -85,6 +85,7 @@ async fn batches_side_by_side_lose_no_update() {
     let url = format!("{}&application_name={}", schema.url(), schema.name);
     let store = PostgresStore::connect(&url).await.unwrap();
     store.init().await.unwrap();
+    let connected = schema.value("SELECT clock_timestamp()").await;
     let rows = 40;
     store.apply_many((0..rows).map(insert).collect()).await;
     let mut tasks = JoinSet::new();
@@ -105,7 +106,7 @@ async fn batches_side_by_side_lose_no_update() {
     }
     let writers = format!(
         "SELECT count(*) FROM pg_stat_activity WHERE application_name = '{}' \
-         AND query ~ '^(UPDATE|COMMIT)'",
+         AND query ~ '^(UPDATE|COMMIT)' AND query_start > '{connected}'",
         schema.name
     );
     assert_eq!(schema.value(&writers).await, "2", "connections that wrote");
