@@ -181,10 +181,10 @@ mod tests {
         let places = || fake::places(&[folder.path()]).servers;
         assert_eq!(
             missing(&Kind::ALL, &places()),
-            ["postgresql", "mariadb-server-core", "mariadb-client-core", "redis-server"]
+            ["postgresql", "pgbouncer", "mariadb-server-core", "mariadb-client-core", "redis-server"]
         );
         assert_eq!(missing(&[Kind::RedisCluster], &places()), ["redis-server"]);
-        for program in ["postgres", "initdb", "mariadbd", "redis-server"] {
+        for program in ["postgres", "initdb", "pgbouncer", "mariadbd", "redis-server"] {
             fake::program(folder.path(), program, "");
         }
         // The server alone does not do: its client asks whether it is ready.

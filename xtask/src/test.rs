@@ -21,6 +21,7 @@ pub(crate) fn run(extra: &[&str]) -> Result<ExitCode, Problem> {
         .env("SESSILE_TEST_CHROMEDRIVER", ready.chromedriver)
         .env("SESSILE_TEST_PYTHON", ready.python)
         .env("SESSILE_TEST_TOWER_SESSIONS", ready.tower_sessions)
+        .env("SESSILE_TEST_VALKEY", ready.valkey)
         .envs(servers.variables());
     println!("cargo {}", arguments(extra).join(" "));
     let status = command

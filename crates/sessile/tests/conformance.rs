@@ -101,6 +101,40 @@ mod postgres {
     sessile::conformance_tests!(fresh);
 }
 
+/// [R19]
+#[cfg(feature = "postgres")]
+mod postgres_through_a_pooler {
+    use std::sync::OnceLock;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use sessile::store::PostgresStore;
+    use sessile_test_servers::{PgBouncer, Postgres};
+
+    use super::*;
+
+    /// One for all cases, with fewer connections to its server than the stores have to it.
+    fn pooler() -> &'static PgBouncer {
+        static SERVERS: OnceLock<(Postgres, PgBouncer)> = OnceLock::new();
+        let (_, pooler) = SERVERS.get_or_init(|| {
+            let server = Postgres::start().unwrap();
+            let pooler = PgBouncer::start(&server, "transaction", 6).unwrap();
+            (server, pooler)
+        });
+        pooler
+    }
+
+    async fn fresh() -> Arc<dyn SessionStore> {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let url = format!("{}?table=sessions_{number}&pooler=transaction", pooler().url());
+        let store = PostgresStore::connect(&url).await.unwrap();
+        store.init().await.unwrap();
+        Arc::new(store)
+    }
+
+    sessile::conformance_tests!(fresh);
+}
+
 #[cfg(feature = "mysql")]
 mod mysql {
     use std::cell::RefCell;

@@ -1,8 +1,8 @@
 //! A TCP proxy between a store and its server, which can fail as networks do.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -28,6 +28,14 @@ pub struct Proxy {
     way: Arc<watch::Sender<Way>>,
     accepted: Arc<AtomicUsize>,
     round_trips: Arc<AtomicUsize>,
+    leads: Arc<Mutex<Leads>>,
+}
+
+/// Where new connections lead, and what is put in place of certain bytes of the answers.
+#[derive(Debug, Clone)]
+struct Leads {
+    server: SocketAddr,
+    replaced: Option<(Vec<u8>, Vec<u8>)>,
 }
 
 impl Proxy {
@@ -40,14 +48,16 @@ impl Proxy {
         let round_trips = Arc::new(AtomicUsize::new(0));
         let (told, counted) = (Arc::downgrade(&way), Arc::clone(&accepted));
         let turns = Arc::clone(&round_trips);
+        let leads = Arc::new(Mutex::new(Leads { server, replaced: None }));
+        let leading = Arc::clone(&leads);
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 counted.fetch_add(1, Ordering::SeqCst);
                 let Some(way) = told.upgrade() else { return };
-                tokio::spawn(forward(client, server, way.subscribe(), Arc::clone(&turns)));
+                tokio::spawn(forward(client, Arc::clone(&leading), way.subscribe(), Arc::clone(&turns)));
             }
         });
-        Proxy { address, way, accepted, round_trips }
+        Proxy { address, way, accepted, round_trips, leads }
     }
 
     /// Connections that were asked for.
@@ -58,6 +68,17 @@ impl Proxy {
     /// How often a connection sent something after it had been answered, since the last call.
     pub fn round_trips(&self) -> usize {
         self.round_trips.swap(0, Ordering::SeqCst)
+    }
+
+    /// New connections lead to this server; those that there are stay.
+    pub fn lead_to(&self, server: SocketAddr) {
+        self.leads.lock().unwrap().server = server;
+    }
+
+    /// Puts `to`, of the same length, in place of `from` wherever an answer has it.
+    pub fn replace(&self, from: &str, to: &str) {
+        assert_eq!(from.len(), to.len());
+        self.leads.lock().unwrap().replaced = Some((from.into(), to.into()));
     }
 
     /// Breaks all connections; new ones pass.
@@ -87,9 +108,19 @@ impl Proxy {
     }
 }
 
+impl Leads {
+    /// A text that a packet cuts in two stays as it is.
+    fn rewrite(&self, answer: &mut [u8]) {
+        let Some((from, to)) = &self.replaced else { return };
+        while let Some(at) = answer.windows(from.len()).position(|bytes| bytes == from) {
+            answer[at..at + to.len()].copy_from_slice(to);
+        }
+    }
+}
+
 async fn forward(
     mut client: TcpStream,
-    server: SocketAddr,
+    leads: Arc<Mutex<Leads>>,
     mut way: watch::Receiver<Way>,
     round_trips: Arc<AtomicUsize>,
 ) {
@@ -98,6 +129,7 @@ async fn forward(
     if now == Way::Closed {
         return;
     }
+    let server = leads.lock().unwrap().server;
     let Ok(mut server) = TcpStream::connect(server).await else { return };
     let (mut up, mut down) = ([0; 16 * 1024], [0; 16 * 1024]);
     loop {
@@ -126,6 +158,7 @@ async fn forward(
                 Ok(_) if now == Way::Mute => return,
                 Ok(bytes) => {
                     asked = false;
+                    leads.lock().unwrap().rewrite(&mut down[..bytes]);
                     if client.write_all(&down[..bytes]).await.is_err() { return }
                 }
             },

@@ -13,8 +13,11 @@ const POSTGRES_VERSIONS: &str = "/usr/lib/postgresql";
 const SYSTEM: [&str; 2] = ["/usr/sbin", "/usr/local/sbin"];
 
 const POSTGRES: [&str; 3] = ["postgres", "initdb", "psql"];
+/// The name of the program and of its package.
+const PGBOUNCER: &str = "pgbouncer";
 const MARIADB: [&str; 3] = ["mariadbd", "mariadb-install-db", "mariadb"];
 const REDIS: [&str; 1] = ["redis-server"];
+const VALKEY_SERVER: &str = "valkey-server";
 
 /// The folders that programs are looked for in, the first one first.
 #[derive(Clone, Debug)]
@@ -38,9 +41,14 @@ impl Places {
         Self::from_path(&std::env::var_os("PATH").unwrap_or_default())
     }
 
-    /// The Debian packages that would bring PostgreSQL; none when it is there.
+    /// The Debian packages that would bring PostgreSQL and the pooler in front of it; none when they are there.
     pub fn missing_for_postgres(&self) -> &'static [&'static str] {
-        if self.postgres().is_ok() { &[] } else { &["postgresql"] }
+        match (self.postgres().is_ok(), self.pgbouncer().is_ok()) {
+            (true, true) => &[],
+            (true, false) => &[PGBOUNCER],
+            (false, true) => &["postgresql"],
+            (false, false) => &["postgresql", PGBOUNCER],
+        }
     }
 
     /// The Debian packages that would bring MariaDB; none when it is there. They hold the programs alone,
@@ -69,8 +77,18 @@ impl Places {
         Ok([server, install, client])
     }
 
+    pub(crate) fn pgbouncer(&self) -> Outcome<PathBuf> {
+        self.first(PGBOUNCER).ok_or_else(|| missing(&[PGBOUNCER]))
+    }
+
     pub(crate) fn redis(&self) -> Outcome<PathBuf> {
         self.first(REDIS[0]).ok_or_else(|| missing(&REDIS))
+    }
+
+    /// Where [`VALKEY`](crate::VALKEY) says, or on `PATH`.
+    pub(crate) fn valkey(&self) -> Outcome<PathBuf> {
+        let named = std::env::var_os(crate::VALKEY).map(PathBuf::from).filter(|file| is_program(file));
+        named.or_else(|| self.first(VALKEY_SERVER)).ok_or_else(|| missing(&[VALKEY_SERVER]))
     }
 
     fn first(&self, name: &str) -> Option<PathBuf> {

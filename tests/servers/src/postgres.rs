@@ -11,13 +11,13 @@ use crate::places::Places;
 use crate::server::{Kind, Server, client_output, prepare};
 use crate::{Outcome, port};
 
-const USER: &str = "sessile";
+pub(crate) const USER: &str = "sessile";
 
 /// A PostgreSQL of our own, its durability settings the default ones, its user a superuser with a password.
 #[derive(Debug)]
 pub struct Postgres {
     server: Server,
-    client: Client,
+    pub(crate) client: Client,
 }
 
 impl Postgres {
@@ -119,13 +119,13 @@ impl Drop for Postgres {
 }
 
 #[derive(Clone, Debug)]
-struct Client {
+pub(crate) struct Client {
     psql: PathBuf,
-    password: String,
+    pub(crate) password: String,
 }
 
 impl Client {
-    fn query(&self, port: u16, database: &str, sql: &str) -> Outcome<String> {
+    pub(crate) fn query(&self, port: u16, database: &str, sql: &str) -> Outcome<String> {
         let mut command = Command::new(&self.psql);
         command
             .args(["--no-psqlrc", "--quiet", "--tuples-only", "--no-align", "--set=ON_ERROR_STOP=1"])

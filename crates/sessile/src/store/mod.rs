@@ -50,6 +50,8 @@ mod purge;
 pub mod redis;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
+#[cfg(any(feature = "postgres", feature = "mysql", feature = "redis"))]
+mod tls;
 #[cfg(any(feature = "sqlite", feature = "redis"))]
 mod trial;
 mod url;

@@ -10,7 +10,8 @@ use crate::record::Clock;
 
 /// Which store, and where: `sqlite:PATH`, `sqlite::memory:`, `memory:`,
 /// `postgres://user:password@host/database`, `mysql://user:password@host/database` (also `mariadb:`),
-/// `redis://:password@host` or `redis-cluster://:password@host,host`.
+/// `redis://:password@host`, `redis-sentinel://:password@host,host/primary` or
+/// `redis-cluster://:password@host,host`.
 ///
 /// `?table=NAME` names another table than `sessions`; in Redis, `?prefix=NAME` other keys than
 /// `sessile:`. A password is never shown, neither by `Display` nor by `Debug`: what is displayed has to be
@@ -41,7 +42,7 @@ pub enum StoreUrlError {
     /// No such kind of store.
     #[error(
         "unknown store {scheme:?}: expected sqlite:PATH, sqlite::memory:, memory:, postgres://HOST/DATABASE, \
-         mysql://HOST/DATABASE, redis://HOST or redis-cluster://HOST,HOST"
+         mysql://HOST/DATABASE, redis://HOST, redis-sentinel://HOST,HOST/NAME or redis-cluster://HOST,HOST"
     )]
     UnknownScheme {
         /// What stood before the colon.
@@ -100,6 +101,8 @@ impl StoreUrl {
             Place::SqliteFile(path) => {
                 super::SqliteStore::options().table(&self.table).examine(path, clock).await
             }
+            #[cfg(feature = "redis")]
+            Place::Redis(address) => super::RedisStore::options().examine(address, clock).await,
             _ => self.open(false).await?.examine(clock).await,
         }
     }
@@ -177,7 +180,8 @@ impl FromStr for StoreUrl {
     fn from_str(text: &str) -> Result<StoreUrl, StoreUrlError> {
         match text.split(':').next().unwrap_or_default() {
             "postgres" | "postgresql" => return postgres(text),
-            "redis" | "rediss" | "redis-cluster" | "rediss-cluster" => return redis(text),
+            "redis" | "rediss" | "redis-cluster" | "rediss-cluster" | "redis-sentinel"
+            | "rediss-sentinel" | "redis+unix" | "unix" => return redis(text),
             "mysql" | "mariadb" => return mysql(text),
             _ => {}
         }

@@ -2,6 +2,7 @@
 //! stops, dies, stands still or cannot be reached.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "the helpers of tests")]
 
+mod acknowledged;
 mod costs;
 mod outages;
 mod stage;

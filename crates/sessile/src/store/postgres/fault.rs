@@ -11,6 +11,7 @@ use tokio_postgres::error::{DbError, Severity, SqlState};
 
 use crate::store::StoreError;
 use crate::store::limit::TimeLimit;
+use crate::store::tls;
 use crate::store::url::for_shell;
 
 pub(super) const NAME: &str = "postgres";
@@ -78,7 +79,10 @@ impl From<tokio_postgres::Error> for Fault {
                 false => Fault::Refused(Refusal { code: said.code().clone(), message }),
             };
         }
-        let words = words(&error);
+        let words = match tls::explained(&error) {
+            Some(explained) => explained.to_owned(),
+            None => words(&error),
+        };
         if error.is_closed() || error.source().is_some_and(|source| source.is::<io::Error>()) {
             return Fault::Cut(words);
         }
@@ -207,12 +211,6 @@ impl Place {
         }
     }
 
-    /// The error for a write whose row another transaction had locked all the time.
-    pub(super) fn locked(&self) -> StoreError {
-        let waited = self.lock_wait.as_millis();
-        unavailable(format!("the row is locked by another transaction, waited {waited} ms"))
-    }
-
     fn pooled(&self) -> StoreError {
         StoreError::Unsupported {
             store: NAME,
@@ -236,6 +234,12 @@ impl Place {
             problem: format!("the search_path in {} names no schema that is there", self.server),
             remedy: "name one in the store URL: ?schema=public".to_owned(),
         }
+    }
+
+    /// The error for a write whose row another transaction had locked all the time.
+    pub(super) fn locked(&self) -> StoreError {
+        let waited = self.lock_wait.as_millis();
+        unavailable(format!("the row is locked by another transaction, waited {waited} ms"))
     }
 
     pub(super) fn no_table(&self) -> StoreError {

@@ -4,8 +4,6 @@
 //! pauses and jitter; meanwhile a caller is told so within a bounded time. A statement that was cut off
 //! is never sent again from here: only its caller knows whether that is safe.
 
-mod owned;
-
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -20,13 +18,11 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::fault::{Fault, Place};
 pub(super) use super::pipeline::Parameter;
-use super::pipeline::{Pipeline, Request};
+use super::pipeline::{Access, OpenTransaction, Pipeline, Request};
 use super::pooler::{self, Pooling};
 use super::settings;
 use super::sql::{self, Kept, Sql};
 use crate::store::backoff::pause;
-
-pub(super) use owned::{OwnLink, Transaction};
 
 /// A connection that lived shorter than this is a failed attempt.
 const SETTLED: Duration = Duration::from_secs(1);
@@ -93,7 +89,6 @@ pub(super) struct Session {
     /// What begins a transaction, where the connection is ours for no longer than that.
     local: Option<String>,
     kept: [RwLock<Option<Statement>>; Kept::COUNT],
-    broken: Notify,
     place: Arc<Place>,
     sql: Arc<Sql>,
 }
@@ -199,9 +194,10 @@ impl Session {
             if self.local.is_some() {
                 return self.lone(self.unprepared(statement, parameters)).await;
             }
-            let prepared = self.prepared(statement).await?;
+            let access = self.pipeline.share().await?;
+            let prepared = self.prepared(&access, statement).await?;
             self.log(self.sql.kept(statement));
-            self.pipeline.run(Request::Prepared(&prepared, parameters)).await
+            access.run(Request::Prepared(&prepared, parameters)).await
         };
         self.in_time(answer).await
     }
@@ -214,23 +210,44 @@ impl Session {
         statements: &[(Kept, Vec<Parameter<'_>>)],
     ) -> Result<Vec<Vec<Row>>, Fault> {
         let all = async {
-            let prepared = self.all_prepared(statements).await?;
+            let access = self.pipeline.share().await?;
+            let prepared = self.all_prepared(&access, statements).await?;
             self.log(BEGIN);
             let requests = self.requests(&prepared, statements);
             self.log(COMMIT);
-            self.pipeline.transaction(self.local.as_deref().unwrap_or(BEGIN), requests).await
+            access.transaction(self.begin(), requests).await
         };
         self.in_time(all).await
+    }
+
+    /// Begins a transaction with these statements, in one round trip. Requests of others wait for its end.
+    pub(super) async fn open(
+        &self,
+        statements: &[(Kept, Vec<Parameter<'_>>)],
+    ) -> Result<(Transaction<'_>, Vec<Vec<Row>>), Fault> {
+        let opened = async {
+            let access = self.pipeline.own().await?;
+            let prepared = self.all_prepared(&access, statements).await?;
+            self.log(BEGIN);
+            access.open(self.begin(), self.requests(&prepared, statements)).await
+        };
+        let (open, rows) = self.in_time(opened).await?;
+        Ok((Transaction { session: self, open }, rows))
+    }
+
+    fn begin(&self) -> &str {
+        self.local.as_deref().unwrap_or(BEGIN)
     }
 
     /// Runs the same for each of these, each in a transaction of its own, all in one round trip.
     pub(super) async fn each(&self, statements: &[(Kept, Vec<Parameter<'_>>)]) -> Vec<Answer> {
         let all = async {
-            let prepared = self.all_prepared(statements).await?;
+            let access = self.pipeline.share().await?;
+            let prepared = self.all_prepared(&access, statements).await?;
             let requests = self.requests(&prepared, statements);
             Ok(match &self.local {
-                None => self.pipeline.run_each(requests).await,
-                Some(begin) => self.pipeline.transaction_each(begin, requests).await,
+                None => access.run_each(requests).await,
+                Some(begin) => access.transaction_each(begin, requests).await,
             })
         };
         match self.in_time(all).await {
@@ -276,7 +293,8 @@ impl Session {
         Request::typed(statement, parameters)
     }
 
-    async fn prepared(&self, statement: Kept) -> Result<Statement, Fault> {
+    /// With an access: who holds it never waits for who prepares.
+    async fn prepared(&self, access: &Access<'_>, statement: Kept) -> Result<Statement, Fault> {
         let kept = &self.kept[statement as usize];
         if let Some(prepared) = &*kept.read().await {
             return Ok(prepared.clone());
@@ -285,18 +303,22 @@ impl Session {
         if let Some(prepared) = &*kept {
             return Ok(prepared.clone());
         }
-        let prepared = self.pipeline.prepare(self.sql.kept(statement)).await?;
+        let prepared = access.prepare(self.sql.kept(statement)).await?;
         Ok(kept.insert(prepared).clone())
     }
 
     /// None where the server would not keep them.
-    async fn all_prepared(&self, statements: &[(Kept, Vec<Parameter<'_>>)]) -> Result<Vec<Statement>, Fault> {
+    async fn all_prepared(
+        &self,
+        access: &Access<'_>,
+        statements: &[(Kept, Vec<Parameter<'_>>)],
+    ) -> Result<Vec<Statement>, Fault> {
         if self.local.is_some() {
             return Ok(Vec::new());
         }
         let mut prepared = Vec::with_capacity(statements.len());
         for (statement, _) in statements {
-            prepared.push(self.prepared(*statement).await?);
+            prepared.push(self.prepared(access, *statement).await?);
         }
         Ok(prepared)
     }
@@ -312,7 +334,7 @@ impl Session {
     /// one made.
     async fn in_time<T>(&self, answer: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
         self.place.limit.keep(answer).await.unwrap_or_else(|| {
-            self.broken.notify_one();
+            self.pipeline.give_up();
             Err(Fault::Slow)
         })
     }
@@ -320,6 +342,40 @@ impl Session {
     /// The SQL log: target `sessile::sql`, one event per statement, without values.
     fn log(&self, statement: &str) {
         tracing::trace!(target: "sessile::sql", statement, database = &*self.place.server);
+    }
+}
+
+/// A transaction that holds locks while its caller decides. Dropped in the middle, it gives its connection up.
+pub(super) struct Transaction<'a> {
+    session: &'a Session,
+    open: OpenTransaction<'a>,
+}
+
+impl Transaction<'_> {
+    /// Runs the last statements and commits, in one round trip. An error means that nothing was done, or that the
+    /// connection broke.
+    pub(super) async fn commit(
+        self,
+        statements: &[(Kept, Vec<Parameter<'_>>)],
+    ) -> Result<Vec<Vec<Row>>, Fault> {
+        let Transaction { session, open } = self;
+        let all = async {
+            let prepared = match session.all_prepared(open.access(), statements).await {
+                Ok(prepared) => prepared,
+                Err(fault) => {
+                    open.roll_back().await?;
+                    return Err(fault);
+                }
+            };
+            session.log(COMMIT);
+            open.commit(session.requests(&prepared, statements)).await
+        };
+        session.in_time(all).await
+    }
+
+    /// Undoes it.
+    pub(super) async fn roll_back(self) -> Result<(), Fault> {
+        self.session.in_time(self.open.roll_back()).await
     }
 }
 
@@ -352,7 +408,7 @@ async fn keep(dialler: Arc<Dialler>, duty: Duty, tell: watch::Sender<State>, wak
                         let why = end.err().map(Fault::from);
                         tracing::warn!(server = %dialler.place.server, ?duty, ?why, "a connection broke");
                     }
-                    () = session.broken.notified() => {
+                    () = session.pipeline.given_up() => {
                         tracing::warn!(server = %dialler.place.server, ?duty, "a connection gave no answer");
                     }
                     () = tell.closed() => {
@@ -568,7 +624,6 @@ impl Dialler {
             pipeline,
             local,
             kept: [const { RwLock::const_new(None) }; Kept::COUNT],
-            broken: Notify::new(),
             place: Arc::clone(&self.place),
             sql: Arc::clone(&self.sql),
         }

@@ -24,8 +24,10 @@
 //! not have been made.
 //!
 //! Statements are prepared once per connection. After `DISCARD ALL` or a change of the table they are
-//! prepared anew; a pooler between (pgbouncer) has to be in session mode, for in transaction mode
-//! neither they nor the settings of the connection would stay ours.
+//! prepared anew. A pooler in session mode (PgBouncer) works as the server itself does. One in transaction mode is
+//! refused when the store connects, unless [`PostgresOptions::transaction_pooler`] or `?pooler=transaction` says that
+//! it is to be expected: then each statement is planned for its values and stands in a transaction that makes its own
+//! settings, with BEGIN and COMMIT in the same round trip.
 //!
 //! Every statement is noted in the SQL log before it is sent: `tracing` target `sessile::sql`, level
 //! TRACE, without values.

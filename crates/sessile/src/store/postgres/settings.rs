@@ -152,7 +152,7 @@ pub(super) async fn local(pipeline: &Pipeline, duty: Duty) -> Result<String, Fau
     let known = pipeline.transaction(SAFE, vec![Request::Typed(KNOWN, parameters)]).await?;
     let known: Vec<&str> = known.iter().flatten().filter_map(|row| row.try_get(0).ok()).collect();
     let mut begin = "BEGIN ISOLATION LEVEL READ COMMITTED, NOT DEFERRABLE".to_owned();
-    if duty != Duty::Loads {
+    if !matches!(duty, Duty::Loads | Duty::Lists) {
         begin += ", READ WRITE";
     }
     for (name, value) in settings {
