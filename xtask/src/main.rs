@@ -8,6 +8,7 @@ mod bench;
 mod browser;
 mod conformance;
 mod document;
+mod links;
 mod peers;
 mod problem;
 mod programs;

@@ -41,7 +41,6 @@ pub(crate) mod loads;
 mod memory;
 #[cfg(feature = "mysql")]
 pub mod mysql;
-#[cfg(any(feature = "postgres", feature = "mysql", feature = "redis"))]
 mod percent;
 #[cfg(feature = "postgres")]
 pub mod postgres;

@@ -9,7 +9,7 @@ use crate::store::StoreUrlError;
 use crate::store::host::host_and_port;
 use crate::store::percent::decoded;
 use crate::store::tls::{SslMode, TlsOptions};
-use crate::store::url::option_name;
+use crate::store::url::{AMBIGUOUS, is_ambiguous, option_name};
 
 const PORT: u16 = 3306;
 
@@ -41,8 +41,8 @@ impl Address {
         let (authority, path) = place.split_at(place.find('/').unwrap_or(place.len()));
         // The last one: a password may be typed as it is, as long as it does not look like a path.
         let (user, server) = match authority.rsplit_once('@') {
+            _ if is_ambiguous(rest, authority) => return Err(invalid(AMBIGUOUS)),
             Some((user, server)) => (Some(user), server),
-            None if rest.contains('@') => return Err(invalid("write / ? and @ in it as %2F %3F and %40")),
             None => (None, authority),
         };
         let text =

@@ -12,7 +12,7 @@ use super::tls;
 use crate::store::StoreUrlError;
 use crate::store::percent::decoded;
 use crate::store::tls::{SslMode, TlsOptions};
-use crate::store::url::option_name;
+use crate::store::url::{AMBIGUOUS, is_ambiguous, is_secret, option_name};
 
 /// What a URL says, and what it leaves to the environment.
 #[derive(Clone, PartialEq, Eq)]
@@ -22,7 +22,7 @@ pub(crate) struct Address {
     pub(super) config: Config,
     tls: TlsOptions,
     pub(crate) table: Option<String>,
-    pub(super) schema: Option<String>,
+    pub(crate) schema: Option<String>,
     pub(super) connections: Option<usize>,
     /// Whether a pooler in transaction mode is to be expected.
     pub(super) pooled: bool,
@@ -50,10 +50,8 @@ impl Address {
         let (authority, path) = place.split_at(place.find('/').unwrap_or(place.len()));
         // The last one: a password may be typed as it is, as long as it does not look like a path.
         let (user, hosts) = match authority.rsplit_once('@') {
+            _ if is_ambiguous(rest, authority) => return Err(invalid(AMBIGUOUS)),
             Some((user, hosts)) => (Some(user), hosts),
-            None if rest.contains('@') => {
-                return Err(invalid("write / ? and @ in it as %2F %3F and %40"));
-            }
             None => (None, authority),
         };
         let mut address = Address {
@@ -69,12 +67,11 @@ impl Address {
         let mut left = Vec::new();
         for option in options.split('&').filter(|option| !option.is_empty()) {
             if !address.option(option, options)? {
-                // The driver takes the first `@` of all for the end of the password.
-                left.push(option.replace('@', "%40"));
+                left.push(option);
             }
         }
+        // The driver takes the first `@` of all for the end of the password.
         let user = user.map(|user| format!("{}@", user.replace('@', "%40"))).unwrap_or_default();
-        let path = path.replace('@', "%40");
         let plain = format!("postgres://{user}{hosts}{path}?{}", left.join("&"));
         // Its messages name options, never values.
         address.config = plain.parse().map_err(|error| invalid(super::fault::words(&error)))?;
@@ -85,7 +82,8 @@ impl Address {
     fn option(&mut self, option: &str, all: &str) -> Result<bool, StoreUrlError> {
         let unknown = || StoreUrlError::UnknownOption { option: option_name(option, all).to_owned() };
         let (key, value) = option.split_once('=').ok_or_else(unknown)?;
-        let value = decoded(value).ok_or_else(|| invalid(format!("the option {key} is not UTF-8")))?;
+        let value = decoded(value)
+            .ok_or_else(|| invalid(format!("the option {} is not UTF-8", option_name(option, all))))?;
         match key {
             "table" if !value.is_empty() => self.table = Some(value),
             "schema" if !value.is_empty() => self.schema = Some(value),
@@ -211,12 +209,6 @@ fn shown(user: Option<&str>, hosts: &str, path: &str, options: &str) -> String {
     format!("postgres://{user}{hosts}{path}{options}")
 }
 
-/// A URL has a password in it.
-fn is_secret(option: &str) -> bool {
-    let key = decoded(option.split('=').next().unwrap_or_default());
-    key.is_none_or(|key| matches!(&*key, "password" | "feed_url"))
-}
-
 /// The socket of a server on this machine, where there is one.
 fn default_host(port: u16) -> String {
     let sockets = ["/var/run/postgresql", "/tmp"];
@@ -310,7 +302,7 @@ mod tests {
     fn a_password_has_any_character() {
         assert_eq!(password("postgres://ada:p%40%3A%2F%3F%23%25%20%C3%A9%26=@h/d"), "p@:/?#% é&=");
         assert_eq!(password("postgres://ada:p@ss:w#rd%@h/d?table=t"), "p@ss:w#rd%");
-        assert_eq!(password("postgres://ada@h/d?password=p%26%40&application_name=a@b"), "p&@");
+        assert_eq!(password("postgres://ada@h/d?password=p%26%40&application_name=a%40b"), "p&@");
     }
 
     /// [S14]

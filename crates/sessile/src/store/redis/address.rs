@@ -10,7 +10,7 @@ use crate::store::StoreUrlError;
 use crate::store::host::host_and_port;
 use crate::store::percent::decoded;
 use crate::store::tls::{SslMode, TlsOptions};
-use crate::store::url::option_name;
+use crate::store::url::{AMBIGUOUS, is_ambiguous, is_secret, option_name};
 
 const PORT: u16 = 6379;
 const SENTINEL_PORT: u16 = 26379;
@@ -62,13 +62,10 @@ impl Address {
         let (authority, path) = place.split_at(place.find('/').unwrap_or(place.len()));
         // The last one: a password may be typed as it is, as long as it does not look like a path.
         let (user, hosts) = match authority.rsplit_once('@') {
+            _ if is_ambiguous(rest, authority) => return Err(invalid(AMBIGUOUS)),
             Some((user, hosts)) => (Some(user), hosts),
             None => (None, authority),
         };
-        // One further on belongs to a password that has one of these characters in it.
-        if path.contains('@') || (user.is_none() && options.contains('@')) {
-            return Err(invalid("write / ? and @ in a user name, a password or a path as %2F %3F and %40"));
-        }
         let mut address = Address {
             shown: String::new(),
             topology,
@@ -84,9 +81,10 @@ impl Address {
         } else {
             address.read_hosts(hosts, path)?
         }
-        let options: Vec<&str> = options.split('&').filter(|option| !option.is_empty()).collect();
+        let all = options;
+        let options: Vec<&str> = all.split('&').filter(|option| !option.is_empty()).collect();
         for option in &options {
-            address.option(option, &options.join("&"))?;
+            address.option(option, all)?;
         }
         address.check()?;
         address.shown = address.show(scheme, hosts, path, &options);
@@ -139,7 +137,8 @@ impl Address {
     fn option(&mut self, option: &str, all: &str) -> Result<(), StoreUrlError> {
         let unknown = || StoreUrlError::UnknownOption { option: option_name(option, all).to_owned() };
         let (key, value) = option.split_once('=').ok_or_else(unknown)?;
-        let value = decoded(value).ok_or_else(|| invalid(format!("the option {key} is not UTF-8")))?;
+        let value = decoded(value)
+            .ok_or_else(|| invalid(format!("the option {} is not UTF-8", option_name(option, all))))?;
         if value.is_empty() {
             return Err(unknown());
         }
@@ -179,16 +178,12 @@ impl Address {
     }
 
     fn show(&self, scheme: &str, hosts: &str, path: &str, options: &[&str]) -> String {
-        let is_secret = |option: &&&str| {
-            let key = option.split('=').next().unwrap_or_default();
-            !matches!(key, "pass" | "password" | "sentinel_password")
-        };
         let user = self.login.user.as_ref().map(|user| format!("{user}@")).unwrap_or_default();
         let path = match self.topology {
             Topology::Single if self.database == 0 && path.trim_matches('/').is_empty() => "",
             _ => path.trim_end_matches('/'),
         };
-        let options: Vec<&str> = options.iter().filter(is_secret).copied().collect();
+        let options: Vec<&str> = options.iter().filter(|option| !is_secret(option)).copied().collect();
         let options = if options.is_empty() { String::new() } else { format!("?{}", options.join("&")) };
         format!("{scheme}://{user}{hosts}{path}{options}")
     }
