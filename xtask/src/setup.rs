@@ -18,6 +18,7 @@ pub(crate) struct Ready {
     pub(crate) chromedriver: PathBuf,
     pub(crate) python: PathBuf,
     pub(crate) tower_sessions: PathBuf,
+    pub(crate) valkey: PathBuf,
     /// The servers to start, all of whose programs are there.
     pub(crate) servers: Vec<Kind>,
 }
@@ -32,11 +33,14 @@ pub(crate) fn run() -> Result<Ready, Problem> {
     println!("chromium      {} ({})", browser.chromium.display(), browser.version);
     println!("chromedriver  {}", browser.chromedriver.display());
     println!("python        {}", python.display());
+    let valkey = python::valkey(&python)?;
+    println!("valkey        {}", valkey.display());
     Ok(Ready {
         chromium: browser.chromium,
         chromedriver: browser.chromedriver,
         python,
         tower_sessions,
+        valkey,
         servers: places.kinds,
     })
 }
@@ -54,6 +58,11 @@ pub(crate) fn python() -> Result<PathBuf, Problem> {
         Python::Usable(python) => environment(&python, &target),
         _ => Err(Problem::new("python3, 3.10 or newer, with venv and ensurepip, must be on PATH.")),
     }
+}
+
+/// Finds or installs only the Valkey that tests start.
+pub(crate) fn valkey() -> Result<PathBuf, Problem> {
+    python::valkey(&python()?)
 }
 
 /// The virtual environment of the interop tests.

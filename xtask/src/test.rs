@@ -1,7 +1,8 @@
-//! `cargo xtask test`: the set-up, the servers, then every test of the workspace.
+//! `cargo xtask test`: the set-up, the programs of `tests/links`, the servers, then every test of the workspace.
 
 use std::process::{Command, ExitCode};
 
+use crate::links;
 use crate::problem::Problem;
 use crate::servers::Servers;
 use crate::setup;
@@ -10,6 +11,9 @@ use crate::step::command_line;
 /// Sets up and runs `cargo test` with `extra` arguments; the exit code is cargo's.
 pub(crate) fn run(extra: &[&str]) -> Result<ExitCode, Problem> {
     let ready = setup::run()?;
+    if !names_packages(extra) {
+        links::check(&setup::target_folder()?)?;
+    }
     let servers = Servers::start(&ready.servers)?;
     // cargo names itself to what it runs: the same toolchain tests as built us.
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
@@ -21,6 +25,7 @@ pub(crate) fn run(extra: &[&str]) -> Result<ExitCode, Problem> {
         .env("SESSILE_TEST_CHROMEDRIVER", ready.chromedriver)
         .env("SESSILE_TEST_PYTHON", ready.python)
         .env("SESSILE_TEST_TOWER_SESSIONS", ready.tower_sessions)
+        .env("SESSILE_TEST_VALKEY", ready.valkey)
         .envs(servers.variables());
     println!("cargo {}", arguments(extra).join(" "));
     let status = command
@@ -34,15 +39,18 @@ pub(crate) fn run(extra: &[&str]) -> Result<ExitCode, Problem> {
 
 /// The whole workspace, unless `extra` names packages: cargo would ignore them beside `--workspace`.
 fn arguments<'a>(extra: &[&'a str]) -> Vec<&'a str> {
-    let to_cargo = extra.iter().take_while(|word| **word != "--");
-    let names_packages = to_cargo.clone().any(|word| word.starts_with("-p") || word.starts_with("--package"));
     let mut all = vec!["test", "--no-fail-fast"];
-    if !names_packages {
+    if !names_packages(extra) {
         all.push("--workspace");
     }
     all.push("--all-features");
     all.extend(extra);
     all
+}
+
+fn names_packages(extra: &[&str]) -> bool {
+    let mut to_cargo = extra.iter().take_while(|word| **word != "--");
+    to_cargo.any(|word| word.starts_with("-p") || word.starts_with("--package"))
 }
 
 #[cfg(test)]

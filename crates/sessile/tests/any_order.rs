@@ -90,6 +90,8 @@ struct Model {
     lifetime: bool,
     /// Whether a session ended, so that a cookie is void.
     has_ended: bool,
+    /// Whether the request shows a cookie, live or not.
+    is_named: bool,
 }
 
 impl Model {
@@ -114,6 +116,7 @@ impl Model {
             used: false,
             lifetime: false,
             has_ended: false,
+            is_named: start != Start::Nobody,
         }
     }
 
@@ -142,7 +145,8 @@ impl Model {
             }
             Op::Rotate => self.renamed |= said.stored,
             Op::Logout => {
-                self.ended |= self.saved.stored;
+                // A cookie of a session that is gone is removed, too.
+                self.ended |= self.saved.stored || self.is_named;
                 (self.renamed, self.lifetime) = (false, false);
                 *said = Said { name: said.name, ..Said::default() };
             }

@@ -8,7 +8,7 @@ mod support;
 
 use std::time::Duration;
 
-use sessile::engine::{Changes, Event, NewSession};
+use sessile::engine::{Changes, Event, NewSession, Rejection};
 use sessile::record::{SessionRecord, Timestamp};
 use sessile::{Policy, Session};
 use support::caller::{Caller, Row, token};
@@ -219,6 +219,27 @@ async fn clock_jumps_do_not_extend_the_absolute_lifetime() {
             assert!(after.expires_at() <= end, "{jumped}: {after}");
             stage.clock.set(end);
             assert!(!caller.is_known().await, "{jumped}");
+        }
+    }
+}
+
+/// [R07] [S08] A sign-in while a node's clock is far ahead does not outlive the policy: once the clock is right, its
+/// session is not accepted, and `Rejected` says why; a clock that is an hour off is tolerated.
+#[tokio::test]
+async fn a_session_from_the_future_is_not_accepted() {
+    for (ahead, accepted) in [(HOUR, true), (HOUR + MINUTE, false), (YEAR, false)] {
+        for stage in Stage::everywhere(Policy::default()).await {
+            stage.clock.set(after(ahead));
+            let mut visitor = stage.visitor();
+            support::sign_in(&mut visitor, "ada").await;
+            stage.clock.set(noon());
+            stage.events();
+            let seen = support::who(&mut visitor).await;
+            assert_eq!(seen, if accepted { "ada" } else { "nobody" }, "{ahead} s");
+            let told = Event::Rejected { reason: Rejection::FromTheFuture };
+            assert_eq!(stage.events().contains(&told), !accepted, "{ahead} s");
+            let row = &stage.store.rows().await[0];
+            assert_eq!(stage.sessions.is_live(row), accepted, "it is in no list either");
         }
     }
 }

@@ -112,17 +112,31 @@ async fn in_the_background_it_survives_failures_and_stops() {
     assert_eq!(stage.store.statements(), 0, "stopped");
 }
 
-/// [L10] Before its first run, and by dropping.
+/// [L10] A purge is stopped before its first run; one whose handle is dropped, as in a statement of its own, goes on.
 #[tokio::test(start_paused = true)]
-async fn stopping_early_or_by_dropping_is_harmless() {
+async fn a_purge_is_stopped_early_and_goes_on_without_its_handle() {
     let stage = Stage::new();
     stage.sessions.spawn_purge(every_minute()).stop().await;
-    let task = stage.sessions.spawn_purge(every_minute());
-    tokio::time::sleep(seconds(61)).await;
-    assert_eq!(stage.store.statements(), 1);
-    drop(task);
     tokio::time::sleep(seconds(600)).await;
-    assert_eq!(stage.store.statements(), 0);
+    assert_eq!(stage.store.statements(), 0, "stopped");
+    stage.sessions.spawn_purge(every_minute());
+    tokio::time::sleep(seconds(601)).await;
+    assert_eq!(stage.store.statements(), 10, "one for each minute");
+}
+
+/// [R20] An interval of zero is refused, with the least that is allowed.
+#[tokio::test]
+async fn an_interval_without_a_pause_is_refused() {
+    let schedule = PurgeSchedule { interval: Duration::ZERO, ..PurgeSchedule::default() };
+    let error = schedule.validate().unwrap_err().to_string();
+    assert_eq!(error, "the interval of the purge is 0 µs: the least is 10 ms");
+    let sessions = Stage::new().sessions;
+    let refused = tokio::spawn(async move { drop(sessions.spawn_purge(schedule)) }).await;
+    assert!(refused.unwrap_err().is_panic());
+    let watching = std::panic::catch_unwind(|| {
+        sessile::Sessions::builder(MemoryStore::new()).watch_interval(Duration::ZERO).build()
+    });
+    assert!(watching.is_err());
 }
 
 /// Stopped between two batches: what was begun is finished, the rest stays.

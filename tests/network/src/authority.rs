@@ -3,7 +3,7 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use tempfile::TempDir;
 
 /// Somebody whom clients can be told to trust. Its files go when it is dropped.
@@ -48,12 +48,48 @@ impl Authority {
 
     /// Says that whoever has the key is the host of this name.
     pub fn certify(&self, host: &str) -> Certificate {
+        self.issue(host, CertificateParams::new(vec![host.to_owned()]).unwrap())
+    }
+
+    /// The same without a name that a host could be compared with: only the subject's common name, as in the
+    /// certificates that MySQL makes for itself, and in those of clients.
+    pub fn certify_common_name(&self, name: &str) -> Certificate {
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.distinguished_name.push(DnType::CommonName, name);
+        self.issue(name, params)
+    }
+
+    /// A certificate for this host that is its own root, and says whether it is an authority: `openssl req -x509`
+    /// makes those that do.
+    pub fn self_signed(&self, host: &str, is_authority: bool) -> Certificate {
+        let mut params = CertificateParams::new(vec![host.to_owned()]).unwrap();
+        params.is_ca = match is_authority {
+            true => IsCa::Ca(BasicConstraints::Unconstrained),
+            false => IsCa::ExplicitNoCa,
+        };
+        params.distinguished_name.push(DnType::CommonName, host);
         let key = KeyPair::generate().unwrap();
-        let params = CertificateParams::new(vec![host.to_owned()]).unwrap();
+        let certificate = params.self_signed(&key).unwrap().pem();
+        self.keep(&format!("self-signed-{host}-{is_authority}"), &certificate, &key.serialize_pem())
+    }
+
+    /// A certificate for `localhost` with a key on the curve P-521, and its root, which has one too.
+    pub fn p521(&self) -> (Certificate, String) {
+        let (certificate, key) = (include_str!("p521/server.pem"), include_str!("p521/server.key"));
+        let root = write(self.folder.path(), "p521-root.pem", include_str!("p521/root.pem"));
+        (self.keep("p521", certificate, key), root)
+    }
+
+    fn issue(&self, name: &str, params: CertificateParams) -> Certificate {
+        let key = KeyPair::generate().unwrap();
         let certificate = params.signed_by(&key, &self.issuer).unwrap().pem();
+        self.keep(name, &certificate, &key.serialize_pem())
+    }
+
+    fn keep(&self, name: &str, certificate: &str, key: &str) -> Certificate {
         Certificate {
-            certificate: write(self.folder.path(), &format!("{host}.pem"), &certificate),
-            key: write(self.folder.path(), &format!("{host}.key"), &key.serialize_pem()),
+            certificate: write(self.folder.path(), &format!("{name}.pem"), certificate),
+            key: write(self.folder.path(), &format!("{name}.key"), key),
         }
     }
 }

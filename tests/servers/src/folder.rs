@@ -91,6 +91,15 @@ impl Folder {
         Ok(self.file(name))
     }
 
+    /// Copies a program into it.
+    pub(crate) fn copy(&self, program: &Path, name: &str) -> Outcome<String> {
+        let path = self.path.join(name);
+        fs::copy(program, &path)
+            .map_err(|cause| Failure::because(format!("cannot copy {}", program.display()), cause))?;
+        self.own(&path)?;
+        Ok(self.file(name))
+    }
+
     /// The last lines of the log, indented.
     pub(crate) fn log_tail(&self) -> String {
         const LINES: usize = 30;

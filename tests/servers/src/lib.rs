@@ -1,6 +1,6 @@
 //! Real database servers for the tests: private, throwaway, on free loopback ports.
 //!
-//! [`Postgres`], [`MariaDb`], [`Redis`] and [`RedisCluster`] each start in a fresh folder, and are ready when a
+//! [`Postgres`], [`MariaDb`], [`Redis`], [`RedisSentinel`] and [`RedisCluster`] each start in a fresh folder, and are ready when a
 //! real query was answered. A test that stops, kills, pauses or restarts a server starts one of its own; the
 //! others share those of `cargo xtask test` and find them with [`shared_url`].
 //!
@@ -22,6 +22,7 @@ mod port;
 mod postgres;
 mod process;
 mod redis;
+mod sentinel;
 mod server;
 
 use std::fmt;
@@ -32,6 +33,7 @@ pub use pgbouncer::PgBouncer;
 pub use places::Places;
 pub use postgres::Postgres;
 pub use redis::Redis;
+pub use sentinel::RedisSentinel;
 pub use server::Server;
 
 /// The variable with the URL of the PostgreSQL that tests share.
@@ -42,6 +44,9 @@ pub const MYSQL: &str = "SESSILE_TEST_MYSQL";
 pub const REDIS: &str = "SESSILE_TEST_REDIS";
 /// The variable with the URL of the Redis Cluster that tests share.
 pub const REDIS_CLUSTER: &str = "SESSILE_TEST_REDIS_CLUSTER";
+
+/// The variable with the path of the program `valkey-server`.
+pub const VALKEY: &str = "SESSILE_TEST_VALKEY";
 
 /// The URL in one of the variables above; an error when it is not set, for a test never passes for want of a
 /// server.

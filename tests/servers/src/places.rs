@@ -17,6 +17,7 @@ const POSTGRES: [&str; 3] = ["postgres", "initdb", "psql"];
 const PGBOUNCER: &str = "pgbouncer";
 const MARIADB: [&str; 3] = ["mariadbd", "mariadb-install-db", "mariadb"];
 const REDIS: [&str; 1] = ["redis-server"];
+const VALKEY_SERVER: &str = "valkey-server";
 
 /// The folders that programs are looked for in, the first one first.
 #[derive(Clone, Debug)]
@@ -82,6 +83,12 @@ impl Places {
 
     pub(crate) fn redis(&self) -> Outcome<PathBuf> {
         self.first(REDIS[0]).ok_or_else(|| missing(&REDIS))
+    }
+
+    /// Where [`VALKEY`](crate::VALKEY) says, or on `PATH`.
+    pub(crate) fn valkey(&self) -> Outcome<PathBuf> {
+        let named = std::env::var_os(crate::VALKEY).map(PathBuf::from).filter(|file| is_program(file));
+        named.or_else(|| self.first(VALKEY_SERVER)).ok_or_else(|| missing(&[VALKEY_SERVER]))
     }
 
     fn first(&self, name: &str) -> Option<PathBuf> {

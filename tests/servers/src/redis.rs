@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpStream};
 use std::ops::Deref;
+use std::path::Path;
 use std::time::Duration;
 
 use rustix::process::Signal;
@@ -15,6 +16,9 @@ use crate::{Failure, Outcome, port};
 
 /// How long a command may take.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The name of the Unix socket in a server's folder.
+const SOCKET: &str = "redis.sock";
 
 /// A Redis of our own, with a password. It persists nothing unless told: after a restart it is empty.
 #[derive(Debug)]
@@ -36,14 +40,47 @@ impl Redis {
         Self::start_node(&port::password()?, &all)
     }
 
+    /// Starts a Valkey, which has the same settings.
+    pub fn start_valkey_with(settings: &[(&str, &str)]) -> Outcome<Self> {
+        let mut all = vec![("save", "\"\""), ("appendonly", "no")];
+        all.extend(settings);
+        Self::start_program("Valkey", &Places::from_environment().valkey()?, &port::password()?, &all, &[])
+    }
+
     /// Starts one with this password and with Redis's defaults but for `settings`.
     pub(crate) fn start_node(password: &str, settings: &[(&str, &str)]) -> Outcome<Self> {
-        let program = Places::from_environment().redis()?.display().to_string();
+        Self::start_program("Redis", &Places::from_environment().redis()?, password, settings, &[])
+    }
+
+    /// Starts a sentinel with this password, which watches nothing.
+    pub(crate) fn start_sentinel(password: &str) -> Outcome<Self> {
+        let settings = [("sentinel", &*format!("sentinel-pass {password}"))];
+        Self::start_program(
+            "Sentinel",
+            &Places::from_environment().redis()?,
+            password,
+            &settings,
+            &["--sentinel"],
+        )
+    }
+
+    fn start_program(
+        name: &'static str,
+        program: &Path,
+        password: &str,
+        settings: &[(&str, &str)],
+        options: &'static [&'static str],
+    ) -> Outcome<Self> {
         let folder = Folder::create(User::to_run_as(&["redis"])?)?;
-        let mut lines = format!(
-            "bind 127.0.0.1\ndir {}\nrequirepass {password}\nmasterauth {password}\n",
-            folder.path().display()
-        );
+        let program = match name {
+            // Part of a virtual environment, which the server's user may not be able to enter.
+            "Valkey" => folder.copy(program, "valkey-server")?,
+            _ => program.display().to_string(),
+        };
+        let mut lines = format!("bind 127.0.0.1\ndir {}\nrequirepass {password}\n", folder.path().display());
+        if options.is_empty() {
+            let _ = writeln!(lines, "masterauth {password}\nunixsocket {}", folder.file(SOCKET));
+        }
         for (name, value) in settings {
             // A String takes everything.
             let _ = writeln!(lines, "{name} {value}");
@@ -51,13 +88,26 @@ impl Redis {
         // In a file: a command line, and a password in it, can be read by everybody.
         let settings = folder.write("redis.conf", &lines)?;
 
-        let kind = Kind { name: "Redis", stop: Signal::TERM, end: "KILL" };
-        let command =
-            move |port: u16| [&program, &settings, "--port", &port.to_string()].map(str::to_owned).to_vec();
+        let kind = Kind { name, stop: Signal::TERM, end: "KILL" };
+        let command = move |port: u16| {
+            let port = port.to_string();
+            let words = [&[&*program, &settings, "--port", &port], options].concat();
+            words.into_iter().map(str::to_owned).collect()
+        };
         let owned = password.to_owned();
         let answers = move |port| command_at(port, &owned, &["PING"]).map(drop);
         let server = Server::start(kind, folder, Box::new(command), Box::new(answers))?;
         Ok(Self { server, password: password.to_owned() })
+    }
+
+    /// `redis+unix://:password@/path`, the socket in its folder.
+    pub fn socket_url(&self) -> String {
+        format!("redis+unix://:{}@{}", self.password, self.server.folder().join(SOCKET).display())
+    }
+
+    /// The password.
+    pub fn password(&self) -> &str {
+        &self.password
     }
 
     /// `redis://:password@127.0.0.1:port/`.

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use sessile::store::{SessionStore, StoreUrl};
-use sessile_test_servers::{MariaDb, Postgres, Redis, RedisCluster, Server};
+use sessile_test_servers::{MariaDb, Postgres, Redis, RedisCluster, RedisSentinel, Server};
 use tempfile::TempDir;
 
 /// Every way to fail ends the program or the test that asked.
@@ -28,6 +28,10 @@ pub enum Backend {
     Redis,
     /// Three primaries, each with a replica.
     RedisCluster,
+    /// A primary with two replicas, which three sentinels know.
+    RedisSentinel,
+    /// One server, which speaks as Redis does.
+    Valkey,
 }
 
 impl Backend {
@@ -40,6 +44,8 @@ impl Backend {
         Backend::Redis,
         Backend::RedisCluster,
     ];
+    /// Other versions and set-ups of the same servers: `cargo xtask conformance --matrix`.
+    pub const MATRIX: [Backend; 2] = [Backend::RedisSentinel, Backend::Valkey];
     /// Those with a single server, which can be stopped, and whose way to us can be cut.
     pub const SERVERS: [Backend; 3] = [Backend::Postgres, Backend::MariaDb, Backend::Redis];
 
@@ -52,6 +58,8 @@ impl Backend {
             Backend::MariaDb => "MariaDB",
             Backend::Redis => "Redis",
             Backend::RedisCluster => "Redis Cluster",
+            Backend::RedisSentinel => "Redis Sentinel",
+            Backend::Valkey => "Valkey",
         }
     }
 
@@ -69,6 +77,10 @@ impl Backend {
                 Held::Redis(Redis::start_with(&[("appendonly", "yes"), ("appendfsync", "always")])?)
             }
             Backend::RedisCluster => Held::RedisCluster(RedisCluster::start()?),
+            Backend::RedisSentinel => Held::RedisSentinel(RedisSentinel::start()?),
+            Backend::Valkey => {
+                Held::Redis(Redis::start_valkey_with(&[("appendonly", "yes"), ("appendfsync", "always")])?)
+            }
         };
         Ok(Place { held, stores: AtomicU32::new(0) })
     }
@@ -78,8 +90,8 @@ impl Backend {
     /// # Panics
     /// When the server does not start.
     pub fn shared(self) -> &'static Place {
-        static PLACES: [OnceLock<Place>; Backend::ALL.len()] =
-            [const { OnceLock::new() }; Backend::ALL.len()];
+        const COUNT: usize = Backend::ALL.len() + Backend::MATRIX.len();
+        static PLACES: [OnceLock<Place>; COUNT] = [const { OnceLock::new() }; COUNT];
         let started = || self.start().unwrap_or_else(|error| panic!("{}: {error}", self.name()));
         PLACES[self as usize].get_or_init(started)
     }
@@ -100,6 +112,7 @@ enum Held {
     MariaDb(MariaDb),
     Redis(Redis),
     RedisCluster(RedisCluster),
+    RedisSentinel(RedisSentinel),
 }
 
 impl Place {
@@ -113,6 +126,7 @@ impl Place {
             Held::MariaDb(server) => format!("{}?table=sessions_{number}", server.url()),
             Held::Redis(server) => format!("{}?prefix=store-{number}:", server.url()),
             Held::RedisCluster(cluster) => format!("{}?prefix=store-{number}:", cluster.url()),
+            Held::RedisSentinel(servers) => format!("{}&prefix=store-{number}:", servers.url()),
         }
     }
 
@@ -124,6 +138,7 @@ impl Place {
             Held::MariaDb(server) => server.url(),
             Held::Redis(server) => server.url(),
             Held::RedisCluster(cluster) => cluster.url(),
+            Held::RedisSentinel(servers) => servers.url(),
         }
     }
 
@@ -135,9 +150,7 @@ impl Place {
         match &self.held {
             Held::Postgres(server) => Ok(server.query(sql)?),
             Held::MariaDb(server) => Ok(server.query(sql)?),
-            Held::Memory | Held::Folder(_) | Held::Redis(_) | Held::RedisCluster(_) => {
-                Err("no SQL server of its own".into())
-            }
+            _ => Err("no SQL server of its own".into()),
         }
     }
 
@@ -158,7 +171,9 @@ impl Place {
     pub fn version(&self) -> Outcome<String> {
         let of_redis = |server: &Redis| -> Outcome<String> {
             let told = server.command(&["INFO", "server"])?;
-            let version = told.lines().find_map(|line| line.strip_prefix("redis_version:"));
+            // Valkey tells the version of Redis that it stands for, too.
+            let field = |name| told.lines().find_map(|line| line.strip_prefix(name));
+            let version = field("valkey_version:").or_else(|| field("redis_version:"));
             Ok(version.ok_or("Redis told no version")?.trim_end().to_owned())
         };
         match &self.held {
@@ -174,6 +189,7 @@ impl Place {
             }
             Held::Redis(server) => of_redis(server),
             Held::RedisCluster(cluster) => of_redis(&cluster.nodes()[0]),
+            Held::RedisSentinel(servers) => of_redis(&servers.servers()[0]),
         }
     }
 
@@ -213,7 +229,7 @@ impl Place {
     /// The one server, where there is one.
     pub fn server(&self) -> Option<&Server> {
         match &self.held {
-            Held::Memory | Held::Folder(_) | Held::RedisCluster(_) => None,
+            Held::Memory | Held::Folder(_) | Held::RedisCluster(_) | Held::RedisSentinel(_) => None,
             Held::Postgres(server) => Some(server.deref()),
             Held::MariaDb(server) => Some(server.deref()),
             Held::Redis(server) => Some(server.deref()),

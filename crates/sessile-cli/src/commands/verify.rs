@@ -1,9 +1,11 @@
 //! `sessile verify`: the rows that are not sessions as they should be.
 
+use std::time::Duration;
+
 use clap::Args;
 use serde::Serialize;
 use sessile::engine::Selection;
-use sessile::record::SessionRecord;
+use sessile::record::{SessionRecord, Timestamp};
 use sessile::store::{ListPage, Liveness};
 
 use crate::arguments::TableArgs;
@@ -13,13 +15,16 @@ use crate::output::{cut, json, plain, progress};
 /// Rows read at a time.
 const PAGE: usize = 500;
 
+/// How far apart the clocks of two machines may be.
+const CLOCK_AHEAD: Duration = Duration::from_secs(60);
+
 /// Columns of a foreign key that are shown.
 const KEY_WIDTH: usize = 80;
 
 /// Read all rows, live and expired, and report those that are not as they should be
 ///
-/// Data that is no JSON object, an id that is no UUID, a time that cannot be read or, for created_at, is not
-/// there. Reported are the id and the problem, never data; with --json one object for each problem. Changes
+/// Data that is no JSON object, an id that is no UUID, a time that cannot be read or, for created_at, is missing
+/// or in the future. Reported are the id and the problem, never data; with --json one object for each problem. Changes
 /// nothing. The exit code is 0 when there is none, 1 when there are some.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
@@ -48,7 +53,7 @@ impl Verify {
             let mut page = sessions.list(&selection, after, PAGE).await?;
             after = page.next.take();
             read += page.records.len() + page.malformed.len();
-            let problems = problems(page);
+            let problems = problems(page, sessions.now());
             unsound += problems.len();
             let lines: String = problems
                 .iter()
@@ -72,24 +77,29 @@ impl Verify {
 }
 
 /// In the order of the ids, each row once.
-fn problems(page: ListPage) -> Vec<Problem> {
+fn problems(page: ListPage, now: Timestamp) -> Vec<Problem> {
     let mut problems: Vec<Problem> = page
         .malformed
         .into_iter()
         .map(|row| Problem { id: row.id, problem: row.problem })
-        .chain(page.records.iter().filter_map(judged))
+        .chain(page.records.iter().filter_map(|record| judged(record, now)))
         .collect();
     problems.sort_by(|one, other| one.id.cmp(&other.id));
     problems
 }
 
-fn judged(record: &SessionRecord) -> Option<Problem> {
+fn judged(record: &SessionRecord, now: Timestamp) -> Option<Problem> {
     let no_beginning = record
         .created_at()
         .is_none()
         .then(|| "created_at is NULL: no absolute lifetime ends the session, only its expires_at".to_owned());
     let no_object = record.try_data().err().map(|error| chain(&error));
-    let problems: Vec<String> = no_object.into_iter().chain(no_beginning).collect();
+    let future = record.created_at().filter(|began| *began > now.saturating_add(CLOCK_AHEAD)).map(|began| {
+        format!(
+            "created_at is {began}, in the future: a clock was wrong, and the session may not be accepted"
+        )
+    });
+    let problems: Vec<String> = no_object.into_iter().chain(no_beginning).chain(future).collect();
     let problem = problems.join("; ");
     (!problem.is_empty()).then(|| Problem { id: record.id().to_string(), problem })
 }

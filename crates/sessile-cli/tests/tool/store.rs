@@ -82,9 +82,13 @@ fn an_unknown_store_url_is_named_with_what_would_be_right() {
         ("s.db", "expected sqlite:PATH"),
         ("sqlite:", "for example sqlite:sessile.db"),
         ("sqlite:x?tabel=y", "?table=NAME"),
+        ("sqlite:///x.db", "sqlite:x.db for a relative path"),
+        ("psql://h/d?password=hunter2", "expected sqlite:PATH"),
+        ("postgres://ada:hun/ter2@h/d", "write / ? # and @ as %2F"),
     ] {
         let said = place.run(["list", "--store", url]).refused(2);
         assert!(said.starts_with("--store <URL>: ") && said.contains(right), "{said}");
+        assert!(!said.contains("ter2"), "{said}");
     }
 }
 

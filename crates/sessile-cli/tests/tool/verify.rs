@@ -37,6 +37,7 @@ fn every_row_that_is_none_is_reported() {
         ("'{}'", now, "'secret'", "expires_at is text, but no time"),
         ("'{}'", now, "1893456000", "expires_at is an integer"),
         ("'secret'", "NULL", later, "session data is not JSON"),
+        ("'{}'", later, later, "created_at is 2"),
     ];
     for (number, (data, created_at, expires_at, _)) in (0..).zip(faults) {
         row(&place, &format!("'{}'", id(number)), data, created_at, expires_at);
@@ -51,10 +52,10 @@ fn every_row_that_is_none_is_reported() {
     row(&place, &format!("'{}'", id(200)), "'{}'", now, "'2020-01-01T00:00:00+02:00'");
 
     let ran = place.run(["verify", "--json"]);
-    assert_eq!((ran.code, &*ran.err), (1, "error: 13 of 19 rows are not as they should be\n"));
+    assert_eq!((ran.code, &*ran.err), (1, "error: 14 of 20 rows are not as they should be\n"));
     assert!(!ran.out.contains("secret"), "{}", ran.out);
     let reported: Vec<Value> = ran.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    assert_eq!(reported.len(), 13);
+    assert_eq!(reported.len(), 14);
     for (number, (_, _, _, problem)) in (0..).zip(faults) {
         let found = reported.iter().find(|it| it["id"] == id(number)).unwrap_or_else(|| panic!("{number}"));
         assert!(found["problem"].as_str().unwrap().starts_with(problem), "{found}");
@@ -67,7 +68,7 @@ fn every_row_that_is_none_is_reported() {
         assert!(found["problem"].as_str().unwrap().contains("a UUID of 36 lower-case characters"), "{found}");
     }
     let table = place.run(["verify"]);
-    assert_eq!((table.code, table.out.lines().count()), (1, 13));
+    assert_eq!((table.code, table.out.lines().count()), (1, 14));
     assert!(table.out.contains(&format!("{}  created_at is NULL", id(5))), "{}", table.out);
     assert!(!table.out.contains("secret"));
 }

@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::changes::SignIn;
-use super::{Base, Changes, Committed, Credential, EngineError, Event, Sessions};
+use super::ending::Ending;
+use super::{Changes, Committed, Credential, EngineError, Event, Sessions};
 use crate::record::{SessionData, SessionId, SessionRecord, UserId};
-use crate::store::{Cursor, ListPage, ListQuery, Liveness, Outcome, StoreError, StoreStats, Write};
+use crate::store::{Cursor, ListPage, ListQuery, Liveness, Outcome, StoreStats};
 
 /// Rows read at a time where all of a user's sessions are wanted.
 pub(super) const PAGE: usize = 500;
@@ -157,8 +158,13 @@ impl Sessions {
         changes: &Changes,
     ) -> Result<Option<SessionRecord>, EngineError> {
         let Some(base) = self.load(id).await? else { return Ok(None) };
-        let before = base.record.clone();
-        match self.commit(Some(Arc::new(base)), changes).await {
+        let (before, user) = (base.record.clone(), base.user.clone());
+        let endings = self.endings(changes.ends().then_some(Ending::Logout { id, user }));
+        let committed = self.commit(Some(Arc::new(base)), changes).await;
+        if !matches!(&committed, Err(error) if error.is_transient()) {
+            endings.withdraw();
+        }
+        match committed {
             Ok(Committed::Updated(base) | Committed::Named(_, base)) => Ok(Some(base.record.clone())),
             Ok(Committed::Unchanged) => Ok(Some(before)),
             Ok(Committed::Ended) | Err(EngineError::Ended) => Ok(None),
@@ -191,16 +197,15 @@ impl Sessions {
         }
     }
 
-    /// Ends a session. Whether there was one. Cost: 1 statement.
+    /// Ends a session. Returns whether there was one. Cost: 1 statement.
+    ///
+    /// An ending that fails, or whose caller goes away, is retried in the background for two minutes: so are those
+    /// of the other methods that end sessions. See [`drain`](Self::drain).
     ///
     /// # Errors
     /// When the store fails: the session may then still be alive.
     pub async fn revoke(&self, id: SessionId) -> Result<bool, EngineError> {
-        let ended = self.apply(Write::Delete(id)).await? == Outcome::Applied;
-        if ended {
-            self.tell(Event::Revoked { id });
-        }
-        Ok(ended)
+        Ok(self.endings([Ending::Revocation(id)]).carry_out().await? > 0)
     }
 
     /// Ends a session if it is this user's, also when a rotation has given it another name since the user
@@ -209,60 +214,30 @@ impl Sessions {
     /// # Errors
     /// When the store fails.
     pub async fn revoke_of(&self, user: &UserId, id: SessionId) -> Result<bool, EngineError> {
-        // Of data that cannot be read, the column tells whose it is, as in their list.
-        let is_owner = |base: &Base| {
-            let owner = if base.problem.is_some() { base.record.user_id() } else { base.user.as_ref() };
-            owner == Some(user)
-        };
-        // A session never changes hands under its id: a login gives it a new one. lback's does not, and who signs
-        // in there in just this instant is signed out again. A foreign id costs what an unknown one costs.
-        let ended = match self.load(id).await?.as_ref().is_some_and(is_owner) {
-            true => self.end(id, Some(user)).await?,
-            false => self.end_successor(id, user).await?,
-        };
-        if let Some(id) = ended {
-            self.tell(Event::Revoked { id });
-        }
-        Ok(ended.is_some())
+        let ending = Ending::RevocationOf { id, user: user.clone() };
+        Ok(self.endings([ending]).carry_out().await? > 0)
     }
 
-    /// Ends all sessions of a user; how many there were. Cost: 1 statement, and what [`list`](Self::list) says of
-    /// lback.
+    /// Ends all sessions of a user; returns how many there were. Cost: 1 statement, and what [`list`](Self::list)
+    /// says of lback.
+    ///
+    /// A session whose row another program has locked does not protect the others: they end at once.
     ///
     /// # Errors
-    /// When the store fails.
+    /// [`EngineError::EndingsPending`] when rows are still locked after a while: they end in the background. When
+    /// the store fails: the call is retried in the background.
     pub async fn revoke_user(&self, user: &UserId) -> Result<usize, EngineError> {
-        self.revoke_all(user, None).await
+        self.endings([Ending::User(user.clone())]).carry_out().await
     }
 
-    /// Ends all sessions of a user but this one; how many there were. Cost: as
-    /// [`revoke_user`](Self::revoke_user).
+    /// Ends all sessions of a user but this one; returns how many there were. The one that stays may have been
+    /// rotated since the caller saw its id. Cost: 2 statements, and 1 for each session that ends; what
+    /// [`list`](Self::list) says of lback.
     ///
     /// # Errors
-    /// When the store fails.
+    /// As [`revoke_user`](Self::revoke_user).
     pub async fn revoke_others(&self, user: &UserId, keep: SessionId) -> Result<usize, EngineError> {
-        self.revoke_all(user, Some(keep)).await
-    }
-
-    async fn revoke_all(&self, user: &UserId, keep: Option<SessionId>) -> Result<usize, EngineError> {
-        self.settle_owners(user).await?;
-        let ended: Result<Vec<SessionId>, StoreError> =
-            self.in_time(self.store().delete_user(user, keep)).await.and_then(|answer| answer);
-        if let Some(cache) = &self.inner.cache {
-            match &ended {
-                Ok(ids) => ids.iter().for_each(|id| cache.forget(*id)),
-                // They may have ended, and nobody says which.
-                Err(_) => cache.forget_all(),
-            }
-        }
-        if ended.is_err() {
-            self.inner.watchers.doubt_all();
-        }
-        let ended = ended?;
-        for &id in &ended {
-            self.tell(Event::Revoked { id });
-        }
-        Ok(ended.len())
+        self.endings([Ending::Others { user: user.clone(), keep }]).carry_out().await
     }
 
     /// Counts. Reads the whole table.

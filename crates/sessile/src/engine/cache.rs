@@ -249,7 +249,11 @@ impl Cache {
     ///
     /// What was planned on anything but what is kept is not kept: news of what came between may have been told
     /// already, and is not told again.
-    pub(super) fn writing(&self, after: SessionRecord, before: Option<&SessionRecord>) -> Writing<'_> {
+    pub(super) fn writing(
+        self: &Arc<Cache>,
+        after: SessionRecord,
+        before: Option<&SessionRecord>,
+    ) -> Writing {
         let id = after.id();
         let after = Arc::new(Kept::new(after, Instant::now()));
         let mut coming = self.coming.lock();
@@ -259,7 +263,7 @@ impl Cache {
         if self.is_up() && before.is_none_or(is_kept) {
             coming.insert(id, Coming::Write(Arc::clone(&after)));
         }
-        Writing { cache: self, after, is_applied: false }
+        Writing { cache: Arc::clone(self), after, is_applied: false }
     }
 
     /// Something happened to this session: what is kept goes, and what is on its way is not kept.
@@ -294,10 +298,10 @@ impl Cache {
 
     /// Forgets these when it is dropped: also when the caller goes away in the middle of a write.
     pub(super) fn forgetting<I: IntoIterator<Item = SessionId>>(
-        &self,
+        self: &Arc<Cache>,
         ids: I,
-    ) -> Forgetting<'_, I::IntoIter> {
-        Forgetting { cache: self, ids: Some(ids.into_iter()) }
+    ) -> Forgetting<I::IntoIter> {
+        Forgetting { cache: Arc::clone(self), ids: Some(ids.into_iter()) }
     }
 }
 
@@ -360,20 +364,20 @@ impl Drop for Landing<'_> {
 
 /// See [`Cache::writing`]. Dropped without a word, nobody knows what the row is: the caller went away, the write
 /// failed, or did not match.
-pub(super) struct Writing<'a> {
-    cache: &'a Cache,
+pub(super) struct Writing {
+    cache: Arc<Cache>,
     after: Arc<Kept>,
     is_applied: bool,
 }
 
-impl Writing<'_> {
+impl Writing {
     /// It was made.
     pub(super) fn applied(mut self) {
         self.is_applied = true;
     }
 }
 
-impl Drop for Writing<'_> {
+impl Drop for Writing {
     fn drop(&mut self) {
         let id = self.after.record.id();
         let mut coming = self.cache.coming.lock();
@@ -388,12 +392,12 @@ impl Drop for Writing<'_> {
 }
 
 /// See [`Cache::forgetting`].
-pub(super) struct Forgetting<'a, I: Iterator<Item = SessionId>> {
-    cache: &'a Cache,
+pub(super) struct Forgetting<I: Iterator<Item = SessionId>> {
+    cache: Arc<Cache>,
     ids: Option<I>,
 }
 
-impl<I: Iterator<Item = SessionId>> Drop for Forgetting<'_, I> {
+impl<I: Iterator<Item = SessionId>> Drop for Forgetting<I> {
     fn drop(&mut self) {
         for id in self.ids.take().into_iter().flatten() {
             self.cache.forget(id);

@@ -57,6 +57,8 @@ pub struct Changes {
     operations: Vec<Operation>,
     /// The session that was loaded ends.
     ends: bool,
+    /// So do all sessions of this user.
+    ends_user: Option<UserId>,
     rotates: bool,
     sign_in: Option<SignIn>,
     changes_lifetime: bool,
@@ -161,7 +163,17 @@ impl Changes {
 
     /// Ends the session; what follows describes a fresh one.
     pub fn end(&mut self) {
-        *self = Changes { ends: true, ..Changes::default() };
+        *self = Changes { ends: true, ends_user: self.ends_user.take(), ..Changes::default() };
+    }
+
+    /// Ends the session and all sessions of the user; what follows describes a fresh one.
+    pub(crate) fn end_everywhere(&mut self, user: Option<UserId>) {
+        self.end();
+        self.ends_user = user.or(self.ends_user.take());
+    }
+
+    pub(crate) fn ends_user(&self) -> Option<&UserId> {
+        self.ends_user.as_ref()
     }
 
     /// Asks for a row even if it stays empty and anonymous: only the tool wants one.
@@ -186,10 +198,18 @@ impl Changes {
     #[must_use]
     pub(crate) fn followed_by(mut self, later: Changes) -> Changes {
         if later.ends {
-            return later;
+            return Changes { ends_user: later.ends_user.clone().or(self.ends_user), ..later };
         }
-        let Changes { operations, ends: _, rotates, sign_in, changes_lifetime, keeps_empty, expires_in } =
-            later;
+        let Changes {
+            operations,
+            ends: _,
+            ends_user: _,
+            rotates,
+            sign_in,
+            changes_lifetime,
+            keeps_empty,
+            expires_in,
+        } = later;
         self.operations.extend(operations);
         self.rotates |= rotates;
         self.sign_in = sign_in.or(self.sign_in);
@@ -211,13 +231,13 @@ impl Changes {
     /// Only the ending, if there is one: what is left of them when a request fails.
     #[must_use]
     pub(crate) fn endings(&self) -> Changes {
-        Changes { ends: self.ends, ..Changes::default() }
+        Changes { ends: self.ends, ends_user: self.ends_user.clone(), ..Changes::default() }
     }
 
     /// What is left to do once the ending is done.
     #[must_use]
     pub(crate) fn after_end(self) -> Changes {
-        Changes { ends: false, ..self }
+        Changes { ends: false, ends_user: None, ..self }
     }
 
     pub(crate) fn ends(&self) -> bool {

@@ -36,6 +36,18 @@ pub enum EngineError {
         /// [`Policy::max_attempts`](super::Policy::max_attempts).
         attempts: u32,
     },
+    /// Some of a user's sessions have ended, and others are locked by another program. Those are ended in the
+    /// background as soon as they are free; [`Event::EndingFailed`](super::Event::EndingFailed) is told if that
+    /// fails for two minutes.
+    #[error(
+        "{ended} sessions of the user have ended, and {pending} are locked by another program: they are ended in the background"
+    )]
+    EndingsPending {
+        /// How many have ended.
+        ended: usize,
+        /// How many are left.
+        pending: usize,
+    },
     /// The store's clock and ours disagree, so nothing is purged: live sessions must not pay for it.
     #[error("this machine's clock says {ours} and the store's says {theirs}: set them right before purging")]
     ClocksDiffer {
@@ -57,7 +69,7 @@ impl EngineError {
     pub fn is_transient(&self) -> bool {
         match self {
             EngineError::Store(error) => error.is_transient(),
-            EngineError::Contended { .. } => true,
+            EngineError::Contended { .. } | EngineError::EndingsPending { .. } => true,
             _ => false,
         }
     }

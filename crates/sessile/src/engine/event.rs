@@ -48,6 +48,14 @@ pub enum Event {
         /// The session that ended.
         id: SessionId,
     },
+    /// An ending that was called failed again and again, and is given up: the session may live until it expires.
+    /// [`Sessions::drain`](super::Sessions::drain) says when endings are retried.
+    EndingFailed {
+        /// The session, where one was to end.
+        id: Option<SessionId>,
+        /// The user whose session it was, or whose sessions were to end, where that is known.
+        user: Option<UserId>,
+    },
     /// A cookie named no session that can be used.
     Rejected {
         /// Why.
@@ -80,6 +88,8 @@ pub enum Rejection {
     Unknown,
     /// Several cookies of our name each named a live session: one of them may be planted.
     Ambiguous,
+    /// The session began more than an hour in the future: a clock was wrong when it was made, or is wrong now.
+    FromTheFuture,
 }
 
 /// Hears every [`Event`]. It runs inside the request, so it must be quick; what it returns or whether
@@ -111,6 +121,12 @@ impl Listeners {
             Event::Corrupt { id, problem } => {
                 tracing::error!(session = ?id, ?problem, "session row is corrupt")
             }
+            Event::Rejected { reason: Rejection::FromTheFuture } => {
+                tracing::warn!(
+                    "a session began more than an hour in the future and is not accepted: check the clocks"
+                );
+            }
+            Event::EndingFailed { .. } => {}
             Event::Rejected { reason: Rejection::Ambiguous } => {
                 tracing::warn!("several live sessions in one request, none accepted");
             }

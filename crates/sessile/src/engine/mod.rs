@@ -3,6 +3,7 @@
 //! This floor loads, merges, commits, renews and purges. It never sees a cookie or an HTTP request.
 
 mod admin;
+mod background;
 mod batches;
 mod cache;
 mod changes;
@@ -12,6 +13,7 @@ mod ending;
 mod error;
 mod event;
 mod flight;
+mod interval;
 mod kept;
 mod meta;
 mod owner;
@@ -27,9 +29,13 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::Either;
+use smallvec::SmallVec;
+
 use crate::record::{
     Clock, Random, RandomError, SessionId, SessionRecord, SessionToken, SystemClock, SystemRandom, Timestamp,
 };
+use crate::store::finish::Finish;
 use crate::store::group::{Bounds, Group};
 use crate::store::limit::TimeLimit;
 use crate::store::loads::Loads;
@@ -42,8 +48,10 @@ pub(crate) use changes::{SignIn, UpdateValue};
 pub(crate) use commit::Committed;
 pub use credential::Credential;
 pub(crate) use credential::Credentials;
+pub(crate) use ending::{Ending, Endings};
 pub use error::EngineError;
 pub use event::{Event, Listener, Rejection};
+pub use interval::IntervalTooShort;
 pub(crate) use meta::Meta;
 pub(crate) use plan::{Base, keeps_data};
 pub use policy::{Lifetimes, Naming, Policy};
@@ -51,6 +59,7 @@ pub use purge::{PurgeReport, PurgeSchedule, PurgeTask};
 pub(crate) use renewals::Renewal;
 pub use watch::{Ended, Watch};
 
+use background::Background;
 use batches::{Rows, Writes};
 use cache::Cache;
 use event::Listeners;
@@ -83,6 +92,7 @@ struct Inner {
     listeners: Listeners,
     turns: Turns,
     renewals: Renewals,
+    background: Background,
     /// Where the store wants single calls grouped.
     loads: Option<Group<Loads<Rows>>>,
     writes: Option<Group<Writes>>,
@@ -199,8 +209,14 @@ impl SessionsBuilder {
 
     /// How often [watched](Sessions::watch) sessions are looked at where no feed tells of their ends, and while it
     /// is down. Default: 5 seconds.
+    ///
+    /// # Panics
+    /// When it is shorter than 10 milliseconds.
     #[must_use]
     pub fn watch_interval(self, interval: Duration) -> SessionsBuilder {
+        if let Err(error) = IntervalTooShort::check("watching", interval) {
+            interval::refuse(&error);
+        }
         self.watchers.look_every(interval);
         self
     }
@@ -226,6 +242,7 @@ impl SessionsBuilder {
                 listeners,
                 turns: Turns::default(),
                 renewals: Renewals::default(),
+                background: Background::default(),
                 loads,
                 writes,
                 cache,
@@ -234,6 +251,21 @@ impl SessionsBuilder {
             }),
         }
     }
+}
+
+/// Ids that a request names: none or one, but for planted cookies.
+pub(crate) type SessionIds = SmallVec<[SessionId; 1]>;
+
+fn ids(named: &[Credential]) -> SessionIds {
+    named.iter().map(Credential::id).collect()
+}
+
+/// What the store knows of the sessions that a request names.
+pub(crate) struct Sighting {
+    /// The one that counts.
+    pub(crate) found: Option<(Credential, Arc<Base>)>,
+    /// Others that may be live: a sign-in and a logout end them, too.
+    pub(crate) others: SessionIds,
 }
 
 /// What a request's credentials come to.
@@ -290,25 +322,26 @@ impl Sessions {
         self.inner.clock.now()
     }
 
-    /// The one live session among those that a request names.
+    /// Looks for the one live session among those that a request names.
     ///
-    /// None when there is none, and none when there are several: one of them may have been planted.
-    /// Where `named` names no live one, `old` is tried.
+    /// There is none, too, when several are live: one of them may have been planted. Where `named` names no live
+    /// one, `old` is tried.
     /// Cost: 1 statement, 2 where `old` is tried after `named`, 0 when nothing is named.
     pub(crate) async fn find(
         &self,
         named: &[Credential],
         old: &[Credential],
-    ) -> Result<Option<(Credential, Arc<Base>)>, EngineError> {
-        match self.find_among(named).await? {
-            Found::None => {}
-            Found::One(credential, base) => return Ok(Some((credential, base))),
-            Found::Several => return Ok(None),
-        }
-        Ok(match self.find_among(old).await? {
-            Found::One(credential, base) => Some((credential, base)),
-            Found::None | Found::Several => None,
-        })
+    ) -> Result<Sighting, EngineError> {
+        let (found, others) = match self.find_among(named).await? {
+            Found::One(credential, base) => (Some((credential, base)), ids(old)),
+            Found::Several => (None, ids(named).into_iter().chain(ids(old)).collect()),
+            Found::None => match self.find_among(old).await? {
+                Found::One(credential, base) => (Some((credential, base)), SessionIds::new()),
+                Found::Several => (None, ids(old)),
+                Found::None => (None, SessionIds::new()),
+            },
+        };
+        Ok(Sighting { found, others })
     }
 
     async fn find_among(&self, named: &[Credential]) -> Result<Found, EngineError> {
@@ -397,38 +430,40 @@ impl Sessions {
     }
 
     /// One write to the store, in time, together with those of others.
-    fn apply(&self, write: Write) -> impl Future<Output = Result<Outcome, StoreError>> + Send {
-        // Before the answer leaves, whatever it is.
-        let forgetting = self.inner.cache.as_deref().map(|cache| cache.forgetting(write.ids()));
-        let asking = self.ask_apply(write);
-        async move {
-            let outcome = asking.await;
+    fn apply(&self, write: Write) -> impl Future<Output = Result<Outcome, StoreError>> + Send + use<'_> {
+        let Some(cache) = &self.inner.cache else { return Either::Left(self.ask_apply(write)) };
+        let (sessions, forgetting) = (self.clone(), cache.forgetting(write.ids()));
+        Either::Right(Finish::new(async move {
+            let outcome = sessions.ask_apply(write).await;
+            // Before the answer leaves, whatever it is.
             drop(forgetting);
             outcome
-        }
+        }))
     }
 
     /// The same for a write that leaves the row `after`: where there is a cache, it is kept. `before`: the row
     /// that the write was planned on, unless it makes one.
+    ///
+    /// With a cache the write is followed to its end though its caller goes away: the store makes it all the same,
+    /// and the cache must learn when.
     fn apply_known(
         &self,
         write: Write,
         before: Option<&SessionRecord>,
         after: &SessionRecord,
     ) -> impl Future<Output = Result<Outcome, StoreError>> + Send + use<'_> {
-        let keeping = self.inner.cache.as_ref().map(|cache| {
-            let id = after.id();
-            let forgetting = cache.forgetting(write.ids().filter(move |other| *other != id));
-            (forgetting, cache.writing(after.clone(), before))
-        });
-        let asking = self.ask_apply(write);
-        async move {
-            let outcome = asking.await;
-            if let (Some((_, writing)), Ok(Outcome::Applied)) = (keeping, &outcome) {
+        let Some(cache) = &self.inner.cache else { return Either::Left(self.ask_apply(write)) };
+        let id = after.id();
+        let forgetting = cache.forgetting(write.ids().filter(move |other| *other != id));
+        let (sessions, writing) = (self.clone(), cache.writing(after.clone(), before));
+        Either::Right(Finish::new(async move {
+            let outcome = sessions.ask_apply(write).await;
+            drop(forgetting);
+            if let Ok(Outcome::Applied) = outcome {
                 writing.applied();
             }
             outcome
-        }
+        }))
     }
 
     /// Hands the write over before the first wait, so that the futures of those who call this need not carry it.
@@ -468,11 +503,21 @@ impl Sessions {
         };
         let base = Base::of(record, self.policy());
         if !self.is_base_live(&base) {
-            self.tell(Event::Expired { id: base.record.id() });
+            self.tell(self.end_of_life(&base.record));
             return Ok(None);
         }
         self.tell_problem(&base);
         Ok(Some(base))
+    }
+
+    /// Why a row that is there is no live session.
+    fn end_of_life(&self, record: &SessionRecord) -> Event {
+        let now = self.now();
+        let is_ahead = |began| record.is_live(now) && self.policy().is_from_the_future(began, now);
+        match record.created_at().is_some_and(is_ahead) {
+            true => Event::Rejected { reason: Rejection::FromTheFuture },
+            false => Event::Expired { id: record.id() },
+        }
     }
 
     fn is_base_live(&self, base: &Base) -> bool {
@@ -507,6 +552,20 @@ impl Sessions {
         let Inner { store, limit, .. } = &*self.inner;
         let timeout = || StoreError::Timeout { store: store.name(), after: limit.length() };
         limit.keep(answer).await.ok_or_else(timeout)
+    }
+
+    /// Waits twice as long: for what may itself wait for locked rows as long as the deadline, and then says more
+    /// than that it timed out.
+    async fn in_twice_the_time<T>(&self, answer: impl Future<Output = T>) -> Result<T, StoreError> {
+        let after = self.inner.limit.length() * 2;
+        let timeout = |_| StoreError::Timeout { store: self.inner.store.name(), after };
+        tokio::time::timeout(after, answer).await.map_err(timeout)
+    }
+
+    /// Where there is a cache, brings the work to its end though the caller goes away: otherwise the cache would
+    /// not learn what the store does with a write whose caller has gone.
+    async fn to_its_end<T: Send + 'static>(&self, work: Pin<Box<dyn Future<Output = T> + Send>>) -> T {
+        if self.inner.cache.is_none() { work.await } else { Finish::new(work).await }
     }
 }
 

@@ -6,6 +6,8 @@ use super::meta::Meta;
 use crate::record::{SessionRecord, Timestamp, UserId};
 
 const MINUTE: Duration = Duration::from_secs(60);
+/// How far a session may begin in the future, by the clock that judges it.
+const CLOCK_AHEAD: Duration = Duration::from_secs(60 * 60);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// How a cookie names a session.
@@ -113,6 +115,9 @@ impl Policy {
     }
 
     /// How long a session lives at most, whatever happens, from its sign-in. `None`: no limit.
+    ///
+    /// A session that began more than an hour in the future, because a clock was wrong, is not accepted where there
+    /// is a limit: it would outlive the limit by as much. `sessile verify` finds such rows.
     #[must_use]
     pub fn absolute_lifetime(mut self, absolute: impl Into<Option<Duration>>) -> Policy {
         self.absolute_lifetime = absolute.into();
@@ -244,6 +249,9 @@ impl Policy {
             return false;
         }
         let Some(created_at) = record.created_at() else { return true };
+        if self.is_from_the_future(created_at, now) {
+            return false;
+        }
         let within =
             |absolute: Option<Duration>| absolute.is_none_or(|limit| now < created_at.saturating_add(limit));
         // Nearly always both answer the same, and nothing has to be read.
@@ -251,6 +259,12 @@ impl Policy {
             (usual, remembered) if usual == remembered => usual,
             _ => within(self.lifetimes_of(&meta()).absolute),
         }
+    }
+
+    /// Whether the session began so far in the future that a clock must have been wrong: it would outlive its
+    /// absolute lifetime by as much.
+    pub(crate) fn is_from_the_future(&self, created_at: Timestamp, now: Timestamp) -> bool {
+        self.absolute_lifetime.is_some() && created_at > now.saturating_add(CLOCK_AHEAD)
     }
 
     /// When the session ends, if nobody renews it.

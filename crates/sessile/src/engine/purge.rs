@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use super::interval::{IntervalTooShort, refuse};
 use super::{Ended, EngineError, Event, Sessions};
 use crate::record::{Random, Timestamp};
 use crate::store::PurgeLimits;
@@ -24,8 +25,8 @@ pub struct PurgeReport {
 /// When the background purge runs.
 #[derive(Debug, Clone, Copy)]
 pub struct PurgeSchedule {
-    /// Between two runs. Each wait is drawn between half of it and one and a half, so that many nodes
-    /// do not run together. Default: 60 seconds.
+    /// Between two runs; at least 10 milliseconds. Each wait is drawn between half of it and one and a half, so that
+    /// many nodes do not run together. Default: 60 seconds.
     pub interval: Duration,
     /// Whether to draw. Default: yes.
     pub jitter: bool,
@@ -102,23 +103,37 @@ impl Sessions {
         Ok(())
     }
 
-    /// Purges in the background until the returned task is stopped or dropped. The first run comes
-    /// after one wait. A failed run is logged and the next one comes all the same.
+    /// Purges in the background for as long as the runtime lives, or until the returned task is
+    /// [stopped](PurgeTask::stop): dropping it changes nothing. The first run comes after one wait. A failed run is
+    /// logged and the next one comes all the same.
     ///
-    /// Must be called within a tokio runtime.
+    /// ```no_run
+    /// # async fn run(sessions: sessile::Sessions) {
+    /// use sessile::engine::PurgeSchedule;
+    ///
+    /// sessions.spawn_purge(PurgeSchedule::default());
+    /// # }
+    /// ```
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime; and when the interval is shorter than 10 milliseconds:
+    /// [`PurgeSchedule::validate`] says so without a panic.
     pub fn spawn_purge(&self, schedule: PurgeSchedule) -> PurgeTask {
-        let (stop, mut stopped) = watch::channel(());
+        if let Err(error) = schedule.validate() {
+            refuse(&error);
+        }
+        let (stop, mut stopped) = watch::channel(false);
         let sessions = self.clone();
         let task = tokio::spawn(async move {
             loop {
                 let wait = schedule.wait(&sessions.inner.random);
                 tokio::select! {
-                    _ = stopped.changed() => return,
+                    () = is_stopped(&mut stopped) => return,
                     () = tokio::time::sleep(wait) => {}
                 }
                 tokio::select! {
                     // Between two batches: a batch that has begun in the store is finished there.
-                    _ = stopped.changed() => return,
+                    () = is_stopped(&mut stopped) => return,
                     run = sessions.purge_within(schedule.limits, schedule.pause, |_| {}) => match run {
                         Ok(report) if report.removed > 0 => {
                             tracing::info!(removed = report.removed, batches = report.batches, "purged expired sessions");
@@ -133,7 +148,22 @@ impl Sessions {
     }
 }
 
+/// Ready when the task is to stop; never when its handle is gone.
+async fn is_stopped(stopped: &mut watch::Receiver<bool>) {
+    if stopped.wait_for(|stopped| *stopped).await.is_err() {
+        std::future::pending().await
+    }
+}
+
 impl PurgeSchedule {
+    /// Checks the interval.
+    ///
+    /// # Errors
+    /// When it is shorter than 10 milliseconds: the purge would run without a pause.
+    pub fn validate(&self) -> Result<(), IntervalTooShort> {
+        IntervalTooShort::check("the purge", self.interval)
+    }
+
     fn wait(&self, random: &Arc<dyn Random>) -> Duration {
         let mut bytes = [0; 2];
         if !self.jitter || random.fill(&mut bytes).is_err() {
@@ -144,10 +174,10 @@ impl PurgeSchedule {
     }
 }
 
-/// The background purge. Dropping it stops it too, without waiting.
+/// The background purge. Dropping the handle lets it go on.
 #[derive(Debug)]
 pub struct PurgeTask {
-    stop: watch::Sender<()>,
+    stop: watch::Sender<bool>,
     task: Option<JoinHandle<()>>,
 }
 
@@ -155,7 +185,7 @@ impl PurgeTask {
     /// Stops it and waits until it has stopped.
     pub async fn stop(mut self) {
         // An error means that it has stopped already.
-        let _ = self.stop.send(());
+        let _ = self.stop.send(true);
         if let Some(task) = self.task.take() {
             let _ = task.await;
         }

@@ -11,8 +11,8 @@
 use std::collections::HashMap;
 
 use parking_lot::Mutex;
-use tokio::sync::Notify;
 
+use super::background::Background;
 use super::plan::{self, Base};
 use super::{Event, Meta, Sessions};
 use crate::record::{SessionId, Timestamp};
@@ -26,8 +26,6 @@ const ROOM: usize = 10_000;
 #[derive(Default)]
 pub(super) struct Renewals {
     notes: Mutex<Notes>,
-    /// Told whenever something in the background is over.
-    rests: Notify,
 }
 
 #[derive(Default)]
@@ -36,8 +34,6 @@ struct Notes {
     /// Those that are being written.
     going: HashMap<SessionId, Timestamp>,
     has_task: bool,
-    /// Other work in the background.
-    errands: usize,
 }
 
 /// What is to be done about a session's expiry at the end of a request that changed nothing.
@@ -69,30 +65,47 @@ impl Sessions {
         Renewal::Nothing
     }
 
-    /// Waits until nothing goes on in the background any more: until the sessions that were to be renewed
-    /// are, and logouts that the store did not answer were tried once more; or until the store has failed at
-    /// it. The purge is not waited for.
-    ///
-    /// For the end of a service, after its last request. A renewal that is dropped because nobody waits costs
-    /// its session at most a tenth of the idle timeout, and that only if no other request comes.
+    /// Waits until no background work is under way: until the sessions that were to be renewed are, and no attempt
+    /// at an ending is running; or until the store has failed at it. An ending that waits for its next attempt is
+    /// not waited for, nor is the purge. For tests; a service that ends calls [`drain`](Self::drain).
     pub async fn settled(&self) {
+        self.rest(Background::is_idle).await;
+    }
+
+    /// Waits until nothing is left to do in the background: renewals are made or dropped, and endings
+    /// (logouts, revocations) that failed or were left behind by their request are carried out or given up. Such an
+    /// ending is tried at once and then after 1, 2, 4, 8, 15 and three times 30 seconds; one that is given up is
+    /// told as [`Event::EndingFailed`]. The purge is not waited for.
+    ///
+    /// For the end of a service, after its last request. A renewal that is dropped because the runtime ends costs
+    /// its session at most a tenth of the idle timeout, and that only if no other request comes.
+    ///
+    /// ```no_run
+    /// # async fn shut_down(sessions: sessile::Sessions) {
+    /// let deadline = std::time::Duration::from_secs(30);
+    /// if tokio::time::timeout(deadline, sessions.drain()).await.is_err() {
+    ///     tracing::warn!("some sessions could not be ended before the shutdown");
+    /// }
+    /// # }
+    /// ```
+    pub async fn drain(&self) {
+        self.rest(Background::is_empty).await;
+    }
+
+    async fn rest(&self, is_done: impl Fn(&Background) -> bool) {
+        let background = &self.inner.background;
         loop {
             // Before the look, so that no end is missed.
-            let rests = self.inner.renewals.rests.notified();
+            let mut rests = std::pin::pin!(background.rests.notified());
+            rests.as_mut().enable();
             if let Some(due) = self.due_renewals() {
                 due.make().await;
-            } else if self.inner.renewals.notes.lock().is_quiet() {
+            } else if self.inner.renewals.notes.lock().is_quiet() && is_done(background) {
                 return;
             } else {
                 rests.await;
             }
         }
-    }
-
-    /// Notes that something goes on in the background, until it is dropped.
-    pub(super) fn errand(&self) -> Errand {
-        self.inner.renewals.notes.lock().errands += 1;
-        Errand(self.clone())
     }
 
     fn start_renewing(&self) {
@@ -119,7 +132,7 @@ impl Sessions {
         };
         let writes = due.iter().map(touch).collect();
         let ids = due.iter().map(|(id, _)| *id);
-        let _forgetting = self.inner.cache.as_deref().map(|cache| cache.forgetting(ids.clone()));
+        let _forgetting = self.inner.cache.as_ref().map(|cache| cache.forgetting(ids.clone()));
         let outcomes = match self.in_time(self.store().apply_many(writes)).await {
             Ok(outcomes) => outcomes,
             Err(error) => {
@@ -169,7 +182,7 @@ impl Notes {
     }
 
     fn is_quiet(&self) -> bool {
-        self.wanted.is_empty() && self.going.is_empty() && self.errands == 0
+        self.wanted.is_empty() && self.going.is_empty()
     }
 }
 
@@ -188,16 +201,16 @@ impl Due {
 /// They are made, or whoever was at it has gone.
 impl Drop for Due {
     fn drop(&mut self) {
-        let Renewals { notes, rests } = &self.sessions.inner.renewals;
+        let inner = &self.sessions.inner;
         {
-            let going = &mut notes.lock().going;
+            let going = &mut inner.renewals.notes.lock().going;
             for (id, expires_at) in &self.renewals {
                 if going.get(id) == Some(expires_at) {
                     going.remove(id);
                 }
             }
         }
-        rests.notify_waiters();
+        inner.background.rests.notify_waiters();
     }
 }
 
@@ -225,23 +238,6 @@ impl Drop for Task {
         if !self.has_ended {
             self.sessions.inner.renewals.notes.lock().has_task = false;
         }
-    }
-}
-
-/// See [`Sessions::errand`].
-pub(super) struct Errand(Sessions);
-
-impl Errand {
-    pub(super) fn sessions(&self) -> &Sessions {
-        &self.0
-    }
-}
-
-impl Drop for Errand {
-    fn drop(&mut self) {
-        let renewals = &self.0.inner.renewals;
-        renewals.notes.lock().errands -= 1;
-        renewals.rests.notify_waiters();
     }
 }
 

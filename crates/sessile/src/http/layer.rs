@@ -19,7 +19,7 @@ use super::old::OldCookie;
 use super::{request, response};
 use crate::engine::{Credential, Sessions};
 use crate::record::Timestamp;
-use crate::session::{Answer, LazySession, Named, SessionError, Shared, Shown};
+use crate::session::{Answer, Head, LazySession, Named, SessionError, Shared, Shown};
 
 /// Sessions for every request under it.
 ///
@@ -170,15 +170,22 @@ where
             return ResponseFuture { handler: self.inner.call(request), pending: None, step: Step::Handler };
         }
         let session = Arc::new(Shared::new(Cookies::of(&self.config, request.headers())));
-        let pending = Pending { session: Arc::clone(&session) };
+        let pending = Pending { session: Arc::clone(&session), head: Head::Dropped };
         request.extensions_mut().insert(LazySession { shared: session });
         ResponseFuture { handler: self.inner.call(request), pending: Some(pending), step: Step::Handler }
     }
 }
 
-/// What has to be done once the handler is through.
+/// What has to be done once the handler has returned. Dropped before that, the request was dropped.
 struct Pending {
     session: Arc<Shared<Cookies>>,
+    head: Head,
+}
+
+impl Drop for Pending {
+    fn drop(&mut self) {
+        self.session.release(self.head);
+    }
 }
 
 type Finishing = Pin<Box<dyn Future<Output = Result<(), SessionError>> + Send>>;
@@ -234,13 +241,17 @@ where
                         None => outcome,
                     };
                     *this.step = Step::Done;
+                    if let Some(mut pending) = this.pending.take() {
+                        pending.head = Head::Left;
+                    }
                     return Poll::Ready(hand_on(outcome));
                 }
                 Step::Finishing { finishing, outcome } => {
                     let finished = ready!(finishing.as_mut().poll(context));
                     let outcome = outcome.take();
                     *this.step = Step::Done;
-                    let (Some(pending), Some(outcome)) = (this.pending.take(), outcome) else { continue };
+                    let (Some(mut pending), Some(outcome)) = (this.pending.take(), outcome) else { continue };
+                    pending.head = Head::Left;
                     if let (Err(error), Err(_)) = (&finished, &outcome) {
                         // There is no response to say it, and a logout may not have been carried out.
                         tracing::error!(%error, "the session of a request that failed could not be ended");

@@ -29,6 +29,12 @@ pub enum SessionError {
     /// There is no session to rotate.
     #[error("there is no session yet: nothing was stored, so there is nothing to rotate")]
     NoSession,
+    /// The response head has left, so the browser cannot be given the cookie that a sign-in, a rotation or a new
+    /// session needs. Nothing was written.
+    #[error(
+        "the response head has left, so the browser cannot be given a new session cookie: sign in, rotate or store the first value before the response, or call `save` there"
+    )]
+    HeadLeft,
     /// The runtime is shutting down, so the commit was not made.
     #[error("the session was not saved: the program is shutting down")]
     ShuttingDown,

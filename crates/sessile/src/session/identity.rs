@@ -4,6 +4,7 @@ use std::fmt::Display;
 use std::time::Duration;
 
 use super::csrf::CSRF_TOKEN;
+use super::state::State;
 use super::{Session, SessionError};
 use crate::engine::{SignIn, keeps_data};
 use crate::record::{Timestamp, UserId};
@@ -65,7 +66,20 @@ impl Session {
     ///
     /// Cost: 1 statement, in the commit, even if the handler then fails.
     pub fn logout(&self) {
-        self.state().end();
+        self.shared.end(State::end);
+    }
+
+    /// Signs out everywhere: ends this session and all others of its user, in this browser and in every other one.
+    /// What is set afterwards in the same request (a flash message) belongs to a fresh, anonymous session, and a
+    /// sign-in afterwards (after a change of password) is kept. For a visitor who is not signed in it is a
+    /// [`logout`](Self::logout).
+    ///
+    /// Where another program has locked one of the rows, or the store fails, the response says so, and what is left
+    /// ends in the background.
+    ///
+    /// Cost: 2 statements, in the commit, even if the handler then fails.
+    pub fn logout_everywhere(&self) {
+        self.shared.end(State::end_everywhere);
     }
 
     /// Gives the session a new secret and a new id; everything else stays, the absolute lifetime too. For

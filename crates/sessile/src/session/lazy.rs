@@ -1,5 +1,6 @@
 //! A session that is loaded when it is asked for, and committed once.
 
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use parking_lot::MutexGuard;
@@ -7,8 +8,10 @@ use tokio::sync::OnceCell;
 
 use super::state::{Answer, State};
 use super::{Session, SessionError, StateLock};
-use crate::engine::{Base, Changes, Credential, Credentials, EngineError, Meta, Renewal, Sessions};
-use crate::record::Timestamp;
+use crate::engine::{
+    Base, Changes, Committed, Credential, Credentials, Ending, Endings, Meta, Renewal, SessionIds, Sessions,
+};
+use crate::record::{SessionId, Timestamp};
 
 /// What a request shows, read when somebody asks: most requests never do.
 pub(crate) trait Shown: Send + Sync {
@@ -34,6 +37,10 @@ impl Named {
     fn is_empty(&self) -> bool {
         self.ours.is_empty() && self.old.is_empty()
     }
+
+    fn ids(&self) -> SessionIds {
+        self.ours.iter().chain(&self.old).map(Credential::id).collect()
+    }
 }
 
 /// Credentials that were given.
@@ -56,19 +63,86 @@ impl Shown for Given {
     }
 }
 
-/// What all handles of one request share: until somebody asks, only what the request shows.
-pub(crate) struct Shared<S: ?Sized = dyn Shown> {
+/// What all handles of one request share: until the session is asked for, only what the request shows.
+pub(crate) struct Shared<S: ?Sized + Shown = dyn Shown> {
     opened: OnceLock<Opened>,
+    /// A [`Head`].
+    head: AtomicU8,
     pub(crate) shown: S,
+}
+
+/// What happened to the response head, which alone can carry a new name of the session.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Head {
+    /// It has not left yet.
+    Waits = 0,
+    /// It has left; its body may go on.
+    Left = 1,
+    /// The request was dropped before its response.
+    Dropped = 2,
 }
 
 impl<S: Shown> Shared<S> {
     pub(crate) fn new(shown: S) -> Shared<S> {
-        Shared { opened: OnceLock::new(), shown }
+        Shared { opened: OnceLock::new(), head: AtomicU8::new(Head::Waits as u8), shown }
     }
 }
 
-/// What there is to a session that somebody asked for.
+impl<S: ?Sized + Shown> Shared<S> {
+    /// The request is over. An ending that is still recorded is carried out in the background.
+    pub(crate) fn release(&self, head: Head) {
+        self.head.store(head as u8, Ordering::SeqCst);
+        self.hand_over();
+    }
+
+    fn head_is(&self, head: Head) -> bool {
+        self.head.load(Ordering::SeqCst) == head as u8
+    }
+
+    /// Hands an ending that is recorded to the background, whatever the request does from here on. [S26]
+    fn hand_over(&self) {
+        let Some(opened) = self.opened.get() else { return };
+        let mut state = opened.state.lock();
+        if let Some((base, changes)) = state.take_ending() {
+            let others = std::mem::take(&mut state.others);
+            drop(state);
+            drop(endings(self.shown.sessions(), base.as_deref(), &others, &changes));
+        }
+    }
+}
+
+/// The last handle is gone: nothing can be saved any more.
+impl<S: ?Sized + Shown> Drop for Shared<S> {
+    fn drop(&mut self) {
+        self.hand_over();
+        let Some(opened) = self.opened.get() else { return };
+        if opened.state.lock().changes.is_empty() {
+            return;
+        }
+        if self.head_is(Head::Dropped) {
+            tracing::debug!("a request was dropped before its response, its session changes are discarded");
+        } else {
+            tracing::warn!(
+                "session changes are discarded: nothing saved them after the response head had left \
+                 (call `Session::save` in streams and websockets)"
+            );
+        }
+    }
+}
+
+/// What these changes end: the session that was loaded, then whatever else the request names, then all of the user's.
+fn endings(sessions: &Sessions, base: Option<&Base>, others: &[SessionId], changes: &Changes) -> Endings {
+    let main = base.filter(|_| changes.ends());
+    let others = if changes.ends() || changes.signed_in().is_some() { others } else { &[] };
+    let id = base.map(|base| base.record.id());
+    let main = main.map(|base| Ending::Logout { id: base.record.id(), user: base.user.clone() });
+    let others = others.iter().filter(|other| Some(**other) != id);
+    let others = others.map(|&id| Ending::Logout { id, user: None });
+    let user = changes.ends_user().map(|user| Ending::User(user.clone()));
+    sessions.endings(main.into_iter().chain(others).chain(user))
+}
+
+/// What there is to a session that was asked for.
 struct Opened {
     named: Named,
     loaded: OnceCell<()>,
@@ -79,12 +153,8 @@ struct Opened {
 
 impl Opened {
     fn new(named: Named) -> Opened {
-        Opened {
-            named,
-            loaded: OnceCell::new(),
-            committing: tokio::sync::Mutex::new(()),
-            state: StateLock::new(State::default()),
-        }
+        let state = StateLock::new(State::of(named.ids()));
+        Opened { named, loaded: OnceCell::new(), committing: tokio::sync::Mutex::new(()), state }
     }
 }
 
@@ -119,6 +189,14 @@ impl Shared {
         self.opened.get().is_some_and(touched)
     }
 
+    /// Records an ending; where the head has left, no commit follows by itself, so the background carries it out.
+    pub(super) fn end(&self, end: impl FnOnce(&mut State)) {
+        end(&mut self.state());
+        if !self.head_is(Head::Waits) {
+            self.hand_over();
+        }
+    }
+
     /// Whether nothing was changed, and no commit is on its way.
     pub(crate) fn is_at_rest(&self) -> bool {
         self.state().is_at_rest()
@@ -137,7 +215,14 @@ impl Shared {
 
     pub(super) async fn commit(&self) -> Result<(), SessionError> {
         let _turn = self.opened().committing.lock().await;
-        let (base, changes) = self.state().begin_commit();
+        let has_head = self.head_is(Head::Waits);
+        let (base, changes) = {
+            let mut state = self.state();
+            if !has_head && state.needs_name() {
+                return Err(SessionError::HeadLeft);
+            }
+            state.begin_commit(has_head)
+        };
         self.carry_out(base, changes).await
     }
 
@@ -165,46 +250,75 @@ impl Shared {
     /// The end of a request that failed: data changes and logins are dropped, endings are carried out.
     pub(crate) async fn finish_failed(&self) -> Result<(), SessionError> {
         let _turn = self.opened().committing.lock().await;
-        let (base, changes) = self.state().begin_commit();
+        let (base, changes) = self.state().begin_commit(true);
         self.carry_out(base, changes.endings()).await
     }
 
+    /// Makes the changes, and ends what they end: the main session first. A logout is done only when all of it is; of
+    /// a sign-in the rest is left to the background where it fails. Dropped in the middle, the endings are carried
+    /// out in the background.
+    ///
+    /// Cost: that of the commit; 1 statement for each other session that the request names, if it signs in or out.
     async fn carry_out(&self, base: Option<Arc<Base>>, changes: Changes) -> Result<(), SessionError> {
-        let committed = match self.end_others(base.as_deref(), &changes).await {
-            Ok(()) => self.sessions().commit(base, &changes).await,
+        let others = std::mem::take(&mut self.state().others);
+        let mut endings = endings(self.sessions(), base.as_deref(), &others, &changes);
+        if base.is_none() && changes.ends() {
+            return self.end_unread(endings, changes).await;
+        }
+        let ends_main = changes.ends();
+        let committed = match self.sessions().commit(base, &changes).await {
+            Ok(committed) => committed,
+            Err(error) => {
+                // They are recorded still, and so are all other changes.
+                endings.withdraw();
+                let mut state = self.state();
+                state.others = others;
+                state.abandon_commit(changes);
+                return Err(error.into());
+            }
+        };
+        if ends_main {
+            endings.first_is_done();
+        }
+        if let (Committed::Named(credential, _), true) = (&committed, changes.signed_in().is_some()) {
+            endings.keep(credential.id());
+        }
+        let ends = changes.ends();
+        self.settle(committed, changes, others);
+        match endings.carry_out().await {
+            Err(error) if ends => Err(error.into()),
+            _ => Ok(()),
+        }
+    }
+
+    /// A logout of sessions that were not loaded, or of which none counts: first they end, then what follows begins.
+    async fn end_unread(&self, endings: Endings, changes: Changes) -> Result<(), SessionError> {
+        let committed = match endings.carry_out().await {
+            Ok(_) => self.sessions().commit(None, &changes).await,
             Err(error) => Err(error),
         };
-        let mut state = self.state();
         match committed {
             Ok(committed) => {
-                state.settle(committed);
-                if state.base.is_none() {
-                    // There was nowhere to note a wish such as "remember me": it waits for a row.
-                    state.abandon_commit(changes.after_end());
-                }
+                self.settle(committed, changes, SessionIds::new());
                 Ok(())
             }
             Err(error) => {
-                state.abandon_commit(changes);
+                self.state().abandon_commit(changes);
                 Err(error.into())
             }
         }
     }
 
-    /// A logout also ends the session of an old cookie that came along: otherwise the next request, without
-    /// our cookie, would be signed in by it. Where none was read, it ends every one that the request names: a
-    /// planted one is no loss. Cost: 1 statement for each.
-    async fn end_others(&self, base: Option<&Base>, changes: &Changes) -> Result<(), EngineError> {
-        if changes.ends() {
-            let loaded = base.map(|base| base.record.id());
-            let Named { ours, old } = &self.opened().named;
-            let unread: &[Credential] = if base.is_none() { ours } else { &[] };
-            let others = old.iter().chain(unread).map(Credential::id);
-            for other in others.filter(|&other| Some(other) != loaded) {
-                self.sessions().end_unread(other).await?;
-            }
+    fn settle(&self, committed: Committed, changes: Changes, others: SessionIds) {
+        let mut state = self.state();
+        if !changes.ends() && changes.signed_in().is_none() {
+            state.others = others;
         }
-        Ok(())
+        state.settle(committed);
+        if state.base.is_none() {
+            // There was nowhere to note a setting such as "remember me": it waits for a row.
+            state.abandon_commit(changes.after_end());
+        }
     }
 
     /// What the cookie must follow. Asked once, when the head is about to leave: also when the last
@@ -265,8 +379,8 @@ impl LazySession {
     /// Cost: 1 statement in the commit, even if the handler then fails; 0 where the request names no session. One
     /// more where something is stored afterwards.
     pub fn logout(&self) -> Session {
-        self.shared.state().end_named(self.is_named());
-        // There is nothing left to load. Whoever is just loading it finds that out when done.
+        self.shared.end(State::end);
+        // There is nothing left to load. A load that is under way finds that out when it is done.
         let _ = self.shared.opened().loaded.set(());
         Session::new(Arc::clone(&self.shared))
     }

@@ -24,7 +24,7 @@ pub use error::SessionError;
 pub use flash::Flash;
 pub use key::{AsKey, Key};
 pub use lazy::LazySession;
-pub(crate) use lazy::{Named, Shared, Shown};
+pub(crate) use lazy::{Head, Named, Shared, Shown};
 pub(crate) use state::Answer;
 use state::State;
 
@@ -82,15 +82,20 @@ impl Session {
     }
 
     /// Commits now instead of when the response leaves: for streams and websockets, whose head has left
-    /// already, and for handlers that must know whether it worked. The cookie still needs a head that
-    /// has not left.
+    /// already, and for handlers that must know whether it worked.
+    ///
+    /// After the head has left the browser cannot be given another cookie. Changes of a session that it knows are
+    /// saved as ever. A sign-in, a rotation, or the first value of a visitor without a session is
+    /// [`SessionError::HeadLeft`], and nothing is written. A logout needs no `save` there: it is carried out in the
+    /// background from the moment it is called. Changes that are never saved are discarded, with a warning in the
+    /// log.
     ///
     /// Dropping the returned future does not stop a commit that has begun.
     ///
     /// Cost: 1 statement if something was changed, otherwise 0.
     ///
     /// # Errors
-    /// When the commit fails; the changes are kept and can be tried again.
+    /// When the commit fails; the changes are kept and can be tried again. [`SessionError::HeadLeft`]: see above.
     pub async fn save(&self) -> Result<(), SessionError> {
         // On a task of its own: a handler may give up waiting (`select!`, a timeout), and must neither lose
         // what is on its way nor make it twice.

@@ -3,7 +3,7 @@
 use std::mem;
 use std::sync::Arc;
 
-use crate::engine::{Base, Changes, Committed, Credential, Meta};
+use crate::engine::{Base, Changes, Committed, Credential, Meta, SessionIds, Sighting};
 use crate::record::{SessionData, UserId};
 
 /// What the cookie must follow when the response leaves.
@@ -39,16 +39,26 @@ pub(crate) struct State {
     pub(crate) answer: Answer,
     /// Whether the handler looked at the session, so that the response depends on the cookie.
     pub(crate) consulted: bool,
+    /// Whether the request names a session, dead or alive.
+    is_named: bool,
+    /// Sessions beside `base` that the request names and that may be live.
+    pub(crate) others: SessionIds,
 }
 
 impl State {
-    /// Takes in what was found in the store; nothing of it where the session has ended meanwhile.
-    pub(crate) fn load(&mut self, found: Option<(Credential, Arc<Base>)>) {
+    /// Of a request that names these sessions.
+    pub(crate) fn of(named: SessionIds) -> State {
+        State { is_named: !named.is_empty(), others: named, ..State::default() }
+    }
+
+    /// Takes in what was found in the store; nothing of it where the session has ended in the meantime.
+    pub(crate) fn load(&mut self, sighting: Sighting) {
         if self.consulted {
             return;
         }
         self.consulted = true;
-        if let Some((credential, base)) = found {
+        self.others = sighting.others;
+        if let Some((credential, base)) = sighting.found {
             self.credential = Some(credential);
             self.data = base.data.clone();
             self.user = base.user.clone();
@@ -61,10 +71,12 @@ impl State {
         !self.committing && self.changes.is_empty()
     }
 
-    /// Hands the changes over to a commit. What is done from here on is recorded anew.
-    pub(crate) fn begin_commit(&mut self) -> (Option<Arc<Base>>, Changes) {
+    /// Hands the changes over to a commit. Later changes are recorded for the next one. `has_head`: whether the
+    /// response can still give the session a new name.
+    pub(crate) fn begin_commit(&mut self, has_head: bool) -> (Option<Arc<Base>>, Changes) {
         self.committing = true;
-        if matches!(self.credential, Some(Credential::Old(_)))
+        if has_head
+            && matches!(self.credential, Some(Credential::Old(_)))
             && !self.changes.is_empty()
             && !self.changes.ends()
         {
@@ -123,9 +135,10 @@ impl State {
         // Otherwise the handler has gone on: it sees its own changes, and the next commit merges them.
     }
 
-    /// Ends what there is; what follows is a fresh session.
+    /// Ends every session that the request names, read or not; what follows is a fresh session.
     pub(crate) fn end(&mut self) {
-        if self.base.is_some() || self.committing || self.changes.ends() {
+        self.consulted = true;
+        if self.is_named || self.base.is_some() || self.committing || self.changes.ends() {
             self.changes.end();
         } else {
             self.changes = Changes::new();
@@ -134,15 +147,27 @@ impl State {
         self.user = None;
     }
 
-    /// Ends what the request names, if it does, read or not.
-    pub(crate) fn end_named(&mut self, is_named: bool) {
-        if self.consulted {
-            return self.end();
+    /// Does the same, and ends all sessions of the user who is signed in.
+    pub(crate) fn end_everywhere(&mut self) {
+        let user = self.user.take();
+        self.end();
+        if user.is_some() {
+            self.changes.end_everywhere(user);
         }
-        self.consulted = true;
-        if is_named {
-            self.changes.end();
+    }
+
+    /// Whether the commit of the changes would give the session a new name.
+    pub(crate) fn needs_name(&self) -> bool {
+        self.changes.renames() || (self.base.is_none() && !self.data.is_empty())
+    }
+
+    /// Takes the ending out, and all that was done after it. Nothing is left of the session.
+    pub(crate) fn take_ending(&mut self) -> Option<(Option<Arc<Base>>, Changes)> {
+        if !self.changes.ends() {
+            return None;
         }
+        self.credential = None;
+        Some((self.base.take(), mem::take(&mut self.changes)))
     }
 
     /// Whether a session exists, or will when the response leaves.

@@ -85,10 +85,11 @@ pub enum StoreError {
     #[error(transparent)]
     Malformed(#[from] MalformedRow),
 
-    /// Some of a user's rows are deleted, and others are still locked by another program:
-    /// see [`SessionStore::delete_user`](super::SessionStore::delete_user). Worth trying again.
+    /// Some of a user's rows are deleted, and others are still locked by another program, or on a server that
+    /// does not answer: see [`SessionStore::delete_user`](super::SessionStore::delete_user). Worth trying again.
     #[error(
-        "the {store} store deleted {} rows of the user, and {pending} are locked by another program",
+        "the {store} store deleted {} rows of the user, and {pending} are left: another program has locked them, or \
+         their server does not answer",
         .deleted.len()
     )]
     PartlyDeleted {

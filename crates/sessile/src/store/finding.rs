@@ -59,7 +59,10 @@ impl Finding {
     pub fn failed(subject: impl Into<String>, error: &StoreError) -> Finding {
         let meaning = match error {
             StoreError::Full { .. } => "Sessions can be read, but nobody can sign in and no change is kept.",
-            _ => "What a service does here fails in the same way: its requests are answered with 503.",
+            _ if error.is_transient() => {
+                "What a service does here fails in the same way: its requests are answered with 503 until it works."
+            }
+            _ => "What a service does here fails in the same way: its requests are answered with 500.",
         };
         match error {
             StoreError::Schema { problem, remedy } | StoreError::Unsupported { problem, remedy, .. } => {
@@ -175,7 +178,7 @@ pub(super) fn indexes(has: impl Fn(&str) -> bool, remedy: &str) -> Finding {
 #[cfg(any(feature = "mysql", feature = "postgres"))]
 pub(super) fn rights(missing: &[&str], grant: impl Fn(&str) -> String) -> Finding {
     let stops = |right: &&str| match *right {
-        "SELECT" => "No session can be read: every request with a cookie is answered with 503.",
+        "SELECT" => "No session can be read: every request with a cookie is answered with 500.",
         "INSERT" => "Nobody can sign in.",
         "UPDATE" => "No session can be changed or renewed: everybody is signed out when their time is over.",
         _ => "Nobody can sign out, and nothing is purged.",
@@ -257,7 +260,11 @@ mod tests {
         let backend = StoreError::Backend { store: "x", action: "load".to_owned(), source };
         let finding = Finding::failed("file", &backend);
         assert_eq!(finding.seen, "the x store failed to load: disk I/O error");
-        assert_eq!((finding.verdict, finding.remedy), (Verdict::Wrong, None));
+        assert_eq!((finding.verdict, &finding.remedy), (Verdict::Wrong, &None));
+        assert!(finding.meaning.contains("answered with 500"), "{finding:?}");
+        let away = StoreError::Unavailable { store: "x", reason: "gone".to_owned(), source: None };
+        let finding = Finding::failed("server", &away);
+        assert!(finding.meaning.contains("answered with 503"), "{finding:?}");
     }
 
     #[cfg(any(feature = "mysql", feature = "postgres", feature = "sqlite"))]

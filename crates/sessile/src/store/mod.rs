@@ -41,7 +41,6 @@ pub(crate) mod loads;
 mod memory;
 #[cfg(feature = "mysql")]
 pub mod mysql;
-#[cfg(any(feature = "postgres", feature = "mysql", feature = "redis"))]
 mod percent;
 #[cfg(feature = "postgres")]
 pub mod postgres;
@@ -50,6 +49,8 @@ mod purge;
 pub mod redis;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
+#[cfg(any(feature = "postgres", feature = "mysql", feature = "redis"))]
+mod tls;
 #[cfg(any(feature = "sqlite", feature = "redis"))]
 mod trial;
 mod url;

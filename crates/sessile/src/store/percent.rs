@@ -1,4 +1,4 @@
-//! Percent-decoding: what stands in a store URL may be any text.
+//! Percent-encoding: what stands in a store URL may be any text. A `+` is a plus sign.
 
 /// The text that these characters mean; `None` when it is not UTF-8. A `%` without two digits means itself.
 pub(super) fn decoded(text: &str) -> Option<String> {
@@ -21,9 +21,30 @@ pub(super) fn decoded(text: &str) -> Option<String> {
     String::from_utf8(bytes).ok()
 }
 
+/// The text as the value of an option, so that [`decoded`] gives it back.
+pub(super) fn encoded(text: &str) -> String {
+    let is_special = |c: char| c.is_control() || "%&#?".contains(c);
+    let mut encoded = String::with_capacity(text.len());
+    for c in text.chars() {
+        match is_special(c) {
+            true => c.encode_utf8(&mut [0; 4]).bytes().for_each(|byte| encoded += &format!("%{byte:02X}")),
+            false => encoded.push(c),
+        }
+    }
+    encoded
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_encoded_is_decoded() {
+        for text in ["web", "a b", "a+b", "100%", "a%20b", "a&b=c", "x#y?z", "\u{85}é\n"] {
+            assert_eq!(decoded(&encoded(text)).as_deref(), Some(text));
+        }
+        assert_eq!(encoded("a b+%41&\n"), "a b+%2541%26%0A");
+    }
 
     #[test]
     fn only_two_hexadecimal_digits_are_a_code() {

@@ -1,20 +1,29 @@
 //! Store URLs: one way to name a store everywhere a store is named.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
 
+use super::percent::{decoded, encoded};
 use super::{Finding, SessionStore, StoreError};
 use crate::record::Clock;
 
 /// Which store, and where: `sqlite:PATH`, `sqlite::memory:`, `memory:`,
 /// `postgres://user:password@host/database`, `mysql://user:password@host/database` (also `mariadb:`),
-/// `redis://:password@host` or `redis-cluster://:password@host,host`.
+/// `redis://:password@host`, `redis-sentinel://:password@host,host/primary` or
+/// `redis-cluster://:password@host,host`.
 ///
 /// `?table=NAME` names another table than `sessions`; in Redis, `?prefix=NAME` other keys than
-/// `sessile:`. A password is never shown, neither by `Display` nor by `Debug`: what is displayed has to be
-/// given the password anew, by the environment or otherwise.
+/// `sessile:`. The values of options are percent-decoded, and a `+` is a plus sign.
+///
+/// The path of a SQLite file is taken literally: `sqlite:x.db` is relative, `sqlite:/x.db` absolute. Of other
+/// libraries' spellings, those are read that mean the same everywhere: `sqlite://x.db`, `sqlite:////x.db` and
+/// `sqlite:///:memory:`. `sqlite:///x.db` is refused, because it is relative in SQLAlchemy and absolute in sqlx.
+///
+/// A password is never shown, neither by `Display` nor by `Debug`, nor a piece of it by a [`StoreUrlError`]: what is
+/// displayed has to be given the password again, by the environment or otherwise. In a password, write `/`, `?` and
+/// `#` percent-encoded; a URL with an `@` behind its address is refused, because a password may end there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoreUrl {
     place: Place,
@@ -41,10 +50,10 @@ pub enum StoreUrlError {
     /// No such kind of store.
     #[error(
         "unknown store {scheme:?}: expected sqlite:PATH, sqlite::memory:, memory:, postgres://HOST/DATABASE, \
-         mysql://HOST/DATABASE, redis://HOST or redis-cluster://HOST,HOST"
+         mysql://HOST/DATABASE, redis://HOST, redis-sentinel://HOST,HOST/NAME or redis-cluster://HOST,HOST"
     )]
     UnknownScheme {
-        /// What stood before the colon.
+        /// What stood before the colon; `(not shown)` if that cannot be a scheme, for it may be a password.
         scheme: String,
     },
     /// The kind of store is known and the feature for it is not compiled in.
@@ -59,7 +68,7 @@ pub enum StoreUrlError {
     /// An option that does not exist.
     #[error("unknown option {option:?} in the store URL: expected for example ?table=NAME")]
     UnknownOption {
-        /// The option.
+        /// Its name; `(not shown)` if it may be a piece of a password.
         option: String,
     },
     /// The rest of the URL cannot be read.
@@ -100,6 +109,8 @@ impl StoreUrl {
             Place::SqliteFile(path) => {
                 super::SqliteStore::options().table(&self.table).examine(path, clock).await
             }
+            #[cfg(feature = "redis")]
+            Place::Redis(address) => super::RedisStore::options().examine(address, clock).await,
             _ => self.open(false).await?.examine(clock).await,
         }
     }
@@ -165,6 +176,23 @@ impl StoreUrl {
         }
     }
 
+    /// Returns the path of a SQLite file.
+    pub fn file(&self) -> Option<&Path> {
+        match &self.place {
+            Place::SqliteFile(path) => Some(path),
+            _ => None,
+        }
+    }
+
+    /// Returns the schema of a PostgreSQL table, if the URL names one.
+    pub fn database_schema(&self) -> Option<&str> {
+        match &self.place {
+            #[cfg(feature = "postgres")]
+            Place::Postgres(address) => address.schema.as_deref(),
+            _ => None,
+        }
+    }
+
     /// The table's name; `sessions` unless the URL says otherwise.
     pub fn table(&self) -> &str {
         &self.table
@@ -175,30 +203,80 @@ impl FromStr for StoreUrl {
     type Err = StoreUrlError;
 
     fn from_str(text: &str) -> Result<StoreUrl, StoreUrlError> {
-        match text.split(':').next().unwrap_or_default() {
-            "postgres" | "postgresql" => return postgres(text),
-            "redis" | "rediss" | "redis-cluster" | "rediss-cluster" => return redis(text),
-            "mysql" | "mariadb" => return mysql(text),
-            _ => {}
+        let (scheme, rest) = text.split_once(':').unwrap_or((text, ""));
+        match scheme {
+            "postgres" | "postgresql" => postgres(text),
+            "redis" | "rediss" | "redis-cluster" | "rediss-cluster" | "redis-sentinel" | "rediss-sentinel"
+            | "redis+unix" | "unix" => redis(text),
+            "mysql" | "mariadb" => mysql(text),
+            "memory" => local(rest, |place| match place {
+                "" => Ok(Place::Memory),
+                _ => Err(unknown(scheme)),
+            }),
+            "sqlite" => local(rest, sqlite),
+            _ => Err(unknown(scheme)),
         }
-        let (address, options) = text.split_once('?').unwrap_or((text, ""));
-        let mut table = "sessions".to_owned();
-        for option in options.split('&').filter(|option| !option.is_empty()) {
-            match option.split_once('=') {
-                Some(("table", name)) if !name.is_empty() => table = name.to_owned(),
-                _ => return Err(StoreUrlError::UnknownOption { option: option.to_owned() }),
-            }
-        }
-        let (scheme, rest) = address.split_once(':').unwrap_or((address, ""));
-        let place = match (scheme, rest) {
-            ("memory", "") => Place::Memory,
-            ("sqlite", ":memory:") => Place::SqliteMemory,
-            ("sqlite", "") => return Err(StoreUrlError::NoPath),
-            ("sqlite", path) => Place::SqliteFile(PathBuf::from(path.strip_prefix("//").unwrap_or(path))),
-            _ => return Err(StoreUrlError::UnknownScheme { scheme: scheme.to_owned() }),
-        };
-        Ok(StoreUrl { place, table })
     }
+}
+
+/// A store that is in no other process: a place, and perhaps `?table=NAME`.
+fn local(
+    rest: &str,
+    place: impl FnOnce(&str) -> Result<Place, StoreUrlError>,
+) -> Result<StoreUrl, StoreUrlError> {
+    let (address, options) = rest.split_once('?').unwrap_or((rest, ""));
+    let place = place(address)?;
+    let mut table = "sessions".to_owned();
+    for option in options.split('&').filter(|option| !option.is_empty()) {
+        let unknown = || StoreUrlError::UnknownOption { option: option_name(option, options).to_owned() };
+        let (key, value) = option.split_once('=').ok_or_else(unknown)?;
+        match (key, decoded(value)) {
+            ("table", Some(name)) if !name.is_empty() => table = name,
+            ("table", None) => return Err(invalid("the table's name is not UTF-8")),
+            _ => return Err(unknown()),
+        }
+    }
+    Ok(StoreUrl { place, table })
+}
+
+/// Other libraries' spellings where they mean the same to all of them.
+fn sqlite(address: &str) -> Result<Place, StoreUrlError> {
+    let slashes = address.bytes().take_while(|&byte| byte == b'/').count();
+    match (slashes, &address[slashes..]) {
+        (0, "") => Err(StoreUrlError::NoPath),
+        (0 | 2 | 3, ":memory:") => Ok(Place::SqliteMemory),
+        (2 | 3, "") => Err(invalid(
+            "it names no file: write sqlite:PATH, or sqlite::memory: for a database that is gone with the process",
+        )),
+        (0, path) if path.starts_with("file:") => Err(invalid("file: URIs are not read, write sqlite:PATH")),
+        (slashes, path) if has_user(path, matches!(slashes, 2 | 3)) => Err(invalid(
+            "a SQLite file has no host and no user, write sqlite:PATH; for a path that looks so, sqlite:./PATH",
+        )),
+        (2, path) => Ok(Place::SqliteFile(PathBuf::from(path))),
+        (3, _) => Err(invalid(
+            "after three slashes a path is relative in SQLAlchemy and absolute elsewhere: write sqlite:x.db for a \
+             relative path, sqlite:/x.db or sqlite:////x.db for an absolute one",
+        )),
+        (4, path) => Ok(Place::SqliteFile(PathBuf::from(format!("/{path}")))),
+        _ => Ok(Place::SqliteFile(PathBuf::from(address))),
+    }
+}
+
+/// Whether this looks like `user:password@host`; a path may begin with `./` not to.
+fn has_user(path: &str, is_address: bool) -> bool {
+    let user = path.rsplit_once('@').filter(|_| !path.starts_with("./"));
+    user.is_some_and(|(user, _)| is_address || user.contains(':'))
+}
+
+fn invalid(problem: &str) -> StoreUrlError {
+    StoreUrlError::Invalid { store: "sqlite", problem: problem.to_owned() }
+}
+
+/// The scheme, unless it might be a piece of a password: then nothing is shown.
+fn unknown(scheme: &str) -> StoreUrlError {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "+-._".contains(c);
+    let is_scheme = scheme.len() <= 32 && scheme.chars().all(is_plain);
+    StoreUrlError::UnknownScheme { scheme: if is_scheme { scheme } else { NOT_SHOWN }.to_owned() }
 }
 
 #[cfg(feature = "postgres")]
@@ -236,12 +314,33 @@ fn mysql(_: &str) -> Result<StoreUrl, StoreUrlError> {
     Err(StoreUrlError::NotBuilt { feature: "mysql" })
 }
 
-/// An option's name, unless it might be a piece of a password.
-#[cfg(any(feature = "postgres", feature = "mysql", feature = "redis"))]
+const NOT_SHOWN: &str = "(not shown)";
+
+/// An option's name, unless it might be a piece of a password: with an `@` in the options the password may reach into
+/// them, and behind an option that looks like a password a `&` may be a part of that.
 pub(super) fn option_name<'a>(option: &'a str, all: &str) -> &'a str {
     let name = option.split('=').next().unwrap_or_default();
     let plain = name.len() <= 32 && name.chars().all(|c| c.is_ascii_alphanumeric() || "_-".contains(c));
-    if plain && !all.contains('@') { name } else { "(not shown)" }
+    let mut before = all.split('&').take_while(|other| !std::ptr::eq(*other, option));
+    let is_piece = all.contains('@') || before.any(is_secret);
+    if plain && !is_piece { name } else { NOT_SHOWN }
+}
+
+/// Whether an option's name says that its value is a secret.
+pub(super) fn is_secret(option: &str) -> bool {
+    let name = decoded(option.split('=').next().unwrap_or_default()).map(|name| name.to_ascii_lowercase());
+    name.is_none_or(|name| ["pass", "pwd", "secret", "token", "auth", "feed_url"].iter().any(|word| name.contains(word)))
+}
+
+/// What a URL is refused with in which a password may reach beyond `user:password@host`.
+#[cfg(any(feature = "postgres", feature = "mysql", feature = "redis"))]
+pub(super) const AMBIGUOUS: &str = "there is an @ behind the host, so that a password may end there: write / ? # and @ \
+     as %2F %3F %23 and %40, but for the @ before the host";
+
+/// Whether an `@` stands behind `user:password@host`: `after` is what follows.
+#[cfg(any(feature = "postgres", feature = "mysql", feature = "redis"))]
+pub(super) fn is_ambiguous(rest: &str, authority: &str) -> bool {
+    rest[authority.len()..].contains('@')
 }
 
 /// A URL to type into a shell.
@@ -267,7 +366,7 @@ impl fmt::Display for StoreUrl {
             #[cfg(feature = "mysql")]
             Place::MySql(address) => return address.fmt(f),
         }?;
-        if self.table == "sessions" { Ok(()) } else { write!(f, "?table={}", self.table) }
+        if self.table == "sessions" { Ok(()) } else { write!(f, "?table={}", encoded(&self.table)) }
     }
 }
 
@@ -345,10 +444,62 @@ mod tests {
 
     #[test]
     fn reads_what_it_writes() {
-        for text in ["memory:", "sqlite::memory:", "sqlite:a b.db", "sqlite:/x/y.db?table=web_sessions"] {
+        for text in [
+            "memory:",
+            "sqlite::memory:",
+            "sqlite:a b.db",
+            "sqlite:/x/y.db?table=web_sessions",
+            "sqlite:x.db?table=a b+c%2541%26",
+        ] {
             assert_eq!(text.parse::<StoreUrl>().unwrap().to_string(), text);
         }
-        assert_eq!("sqlite:///x/y.db".parse::<StoreUrl>().unwrap().to_string(), "sqlite:/x/y.db");
+    }
+
+    #[test]
+    fn a_sqlite_path_means_one_file_or_is_refused() {
+        for (text, means) in [
+            ("sqlite:x.db", "sqlite:x.db"),
+            ("sqlite:/x.db", "sqlite:/x.db"),
+            ("sqlite://x/y.db", "sqlite:x/y.db"),
+            ("sqlite:////x/y.db?table=web", "sqlite:/x/y.db?table=web"),
+            ("sqlite:/x/y@2030.db", "sqlite:/x/y@2030.db"),
+            ("sqlite:./a:b@c.db", "sqlite:./a:b@c.db"),
+            ("sqlite:///:memory:", "sqlite::memory:"),
+            ("sqlite://:memory:", "sqlite::memory:"),
+        ] {
+            let url = text.parse::<StoreUrl>().unwrap();
+            assert_eq!((url.to_string().as_str(), url.is_in_memory()), (means, text.contains(":memory:")));
+        }
+        for (text, says) in [
+            ("sqlite:///x.db", "sqlite:/x.db or sqlite:////x.db for an absolute one"),
+            ("sqlite://", "it names no file: write sqlite:PATH, or sqlite::memory:"),
+            ("sqlite:///", "it names no file"),
+            ("sqlite:file:x.db?mode=ro", "file: URIs are not read, write sqlite:PATH"),
+            ("sqlite://ada:hunter2@h/x.db", "has no host and no user"),
+        ] {
+            let error = text.parse::<StoreUrl>().unwrap_err().to_string();
+            assert!(error.contains(says) && !error.contains("hunter2"), "{text}: {error}");
+        }
+    }
+
+    /// One URL names one table in every command and on every store.
+    #[test]
+    fn the_values_of_options_are_decoded_on_every_store() {
+        for (written, name) in
+            [("a%20b", "a b"), ("a+b", "a+b"), ("%e4%b8%96", "\u{4e16}"), ("a%26b%3D", "a&b=")]
+        {
+            for address in ["sqlite:x.db", "memory:", "postgres://h/d", "mysql://h/d", "mariadb://h/d"] {
+                match format!("{address}?table={written}").parse::<StoreUrl>() {
+                    Ok(url) => assert_eq!(url.table(), name, "{address}"),
+                    Err(StoreUrlError::NotBuilt { .. }) => {}
+                    Err(error) => panic!("{address}: {error}"),
+                }
+            }
+        }
+        for address in ["sqlite:x.db", "postgres://h/d", "mysql://h/d"] {
+            let read = format!("{address}?table=%ff").parse::<StoreUrl>();
+            assert!(read.is_err(), "{address}: a table's name that is no text");
+        }
     }
 
     #[test]
@@ -370,7 +521,11 @@ mod tests {
             ("oracle:x", "unknown store \"oracle\": expected sqlite:PATH"),
             ("sessile.db", "unknown store \"sessile.db\": expected sqlite:PATH"),
             ("sqlite:", "no path in the store URL: expected sqlite:PATH"),
-            ("sqlite:x?tabel=y", "unknown option \"tabel=y\""),
+            ("sqlite:x?tabel=y", "unknown option \"tabel\""),
+            ("psql://h/d?password=hunter2", "unknown store \"psql\""),
+            ("postgresql+asyncpg://ada:hunter2@h/d", "unknown store \"postgresql+asyncpg\""),
+            ("hunter2@h/d", "unknown store \"(not shown)\""),
+            ("sqlite:x?password=hun&ter2=x", "unknown option \"password\""),
         ] {
             let error = text.parse::<StoreUrl>().unwrap_err().to_string();
             assert!(error.starts_with(says), "{error}");

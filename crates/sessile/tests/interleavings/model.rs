@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
-use sessile::record::{SessionId, SessionRecord, StoredData};
+use sessile::record::{SessionId, SessionRecord};
 use sessile::store::{NewData, Outcome, Touch, Update, Write};
 
 use crate::actors::{Deed, Part};

@@ -11,6 +11,7 @@ mod mysql_server;
 mod opening;
 mod outages;
 mod rows;
+mod settings;
 mod support;
 mod tls;
 mod writes;

@@ -152,8 +152,9 @@ async fn a_row_that_fails_fails_alone() {
     let long = Write::Insert(record(2, Some("long"), "{}"));
     let writes = vec![insert(1), long, Write::Delete(id(9)), insert(3), update(1, "{}", "{ }"), insert(3)];
     let outcomes = store.apply_many(writes).await;
-    let StoreError::Backend { source, .. } = outcomes[1].as_ref().unwrap_err() else { panic!() };
-    assert!(source.to_string().contains("Data too long for column 'user_id'"), "{source}");
+    let StoreError::Schema { problem, remedy } = outcomes[1].as_ref().unwrap_err() else { panic!() };
+    assert!(problem.contains("Data too long for column 'user_id'"), "{problem}");
+    assert!(remedy.contains("MODIFY user_id VARCHAR(255)"), "{remedy}");
     let others: Vec<Outcome> =
         outcomes.into_iter().enumerate().filter(|(at, _)| *at != 1).map(|(_, it)| it.unwrap()).collect();
     use Outcome::{Applied, Unmatched};

@@ -19,6 +19,7 @@ mod postgres_server;
 mod rows;
 mod settings;
 mod support;
+mod tls;
 mod watch;
 #[path = "../support/watching.rs"]
 mod watching;

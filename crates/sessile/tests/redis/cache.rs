@@ -34,7 +34,7 @@ impl Others for Redis {
     }
 
     async fn set(&self, id: SessionId, n: u32) {
-        self.command(&["HSET", &row("sessile:", id), "data", &data(n)]).unwrap();
+        set_data(self, "sessile:", id, n);
     }
 
     async fn empty(&self) {
@@ -81,6 +81,11 @@ impl Others for ClusterCli {
 
 pub(crate) async fn of(url: &str, bound: Duration) -> Sessions {
     service(RedisStore::connect(url).await.unwrap(), bound).await
+}
+
+/// Changes a row as redis-cli does.
+pub(crate) fn set_data(server: &Redis, prefix: &str, id: SessionId, n: u32) {
+    server.command(&["HSET", &row(prefix, id), "data", &data(n)]).unwrap();
 }
 
 /// [S10] [M05] Lua, plain commands, FLUSHALL.

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use sessile::record::SessionId;
-use sessile::store::{Outcome, RedisStore, SessionStore, Touch, Write};
+use sessile::store::{Outcome, PurgeLimits, RedisStore, SessionStore, StoreError, Touch, Write};
 use sessile_test_servers::{Redis, RedisCluster};
 
 use crate::support::{NOW, id, insert, listed, record, rotate, time, until, update, user};
@@ -276,4 +276,108 @@ async fn kill_under_load(alone: bool) -> Count {
     assert!(count.errors > 0, "nobody noticed: the kill came too late");
     assert!(count.stories > 200, "{count:?}");
     count
+}
+
+/// Rows in the slots of this server, and rows in those of others.
+fn rows_by_server(cluster: &RedisCluster, hanging: &Killed) -> (Vec<u32>, Vec<u32>) {
+    (0..64).partition(|&number| hanging.has_row(cluster, id(number)))
+}
+
+/// [R18] A node that hangs costs the sessions in its own slots, and no others: reads, writes, the end of a
+/// user's sessions, the purge.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_node_that_hangs_costs_only_its_slots() {
+    // No replica takes its place.
+    let settings = &[("cluster-node-timeout", "60000")];
+    let cluster =
+        tokio::task::spawn_blocking(move || RedisCluster::start_with(settings)).await.unwrap().unwrap();
+    let store = RedisStore::options().timeout(Duration::from_secs(2)).connect(&cluster.url()).await.unwrap();
+    let hanging = slots(&cluster);
+    let owner = ["ada", "bob", "cyd", "dan", "eve", "fay"];
+    let owner = owner.into_iter().find(|name| !hanging.has(&cluster, &format!("{{{name}}}"))).unwrap();
+    let (lost, live) = rows_by_server(&cluster, &hanging);
+    for number in 0..64 {
+        store.apply(Write::Insert(record(number, Some(owner), "{}"))).await.unwrap();
+    }
+    let primary = cluster.primary_of(0).unwrap();
+    primary.pause().unwrap();
+
+    let stop = Arc::new(AtomicBool::new(false));
+    let waiting: Vec<_> = (0..8)
+        .map(|first| {
+            let (store, stop, lost) = (store.clone(), Arc::clone(&stop), lost.clone());
+            tokio::spawn(async move {
+                let (mut numbers, mut failed) = (lost.into_iter().cycle().skip(first), 0);
+                while !stop.load(Ordering::Relaxed) {
+                    let error = store.load(id(numbers.next().unwrap())).await.unwrap_err();
+                    assert!(error.is_transient(), "{error}");
+                    failed += 1;
+                }
+                failed
+            })
+        })
+        .collect();
+    let (began, mut worst, mut done) = (Instant::now(), Duration::ZERO, 0);
+    while began.elapsed() < Duration::from_secs(8) {
+        for &number in &live {
+            let one = Instant::now();
+            store.load(id(number)).await.unwrap();
+            assert_eq!(store.apply(update(number, "{}", "{}")).await.unwrap(), Outcome::Applied);
+            (worst, done) = (worst.max(one.elapsed()), done + 2);
+        }
+    }
+    println!("{done} requests to the others; the slowest pair took {worst:?}");
+    let error = store.delete_user(&user(owner), None).await.unwrap_err();
+    assert!(
+        matches!(&error, StoreError::PartlyDeleted { deleted, pending, .. }
+            if deleted.len() == live.len() && *pending == lost.len()),
+        "{error}"
+    );
+    for &number in &live {
+        assert_eq!(store.load(id(number)).await.unwrap(), None);
+        store.apply(insert(number)).await.unwrap();
+    }
+    let mut removed = 0;
+    until(async || {
+        // What it could not reach is an error when nothing else was left.
+        let batch = store.purge(time("2099-01-01"), PurgeLimits::default()).await;
+        removed += batch.map_or(0, |batch| batch.removed.len());
+        removed == live.len()
+    })
+    .await;
+    stop.store(true, Ordering::Relaxed);
+    for failed in waiting {
+        assert!(failed.await.unwrap() > 0);
+    }
+    primary.resume().unwrap();
+    until(async || store.delete_user(&user(owner), None).await.is_ok()).await;
+    for number in lost {
+        assert_eq!(store.load(id(number)).await.unwrap(), None);
+    }
+}
+
+/// [R13] [R18] A primary hangs and keeps its connections: a replica takes its place, and the store goes
+/// there while the old one still hangs.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_primary_of_a_cluster_that_hangs_is_left() {
+    let cluster = tokio::task::spawn_blocking(RedisCluster::start).await.unwrap().unwrap();
+    let store = RedisStore::options().timeout(Duration::from_secs(2)).connect(&cluster.url()).await.unwrap();
+    let hanging = slots(&cluster);
+    let (lost, _) = rows_by_server(&cluster, &hanging);
+    store.apply(insert(lost[0])).await.unwrap();
+    let primary = cluster.primary_of(0).unwrap();
+    primary.pause().unwrap();
+    let began = Instant::now();
+    until(async || match store.apply(update(lost[0], "{}", "{}")).await {
+        Ok(outcome) => outcome == Outcome::Applied,
+        Err(error) => {
+            assert!(error.is_transient(), "{error}");
+            false
+        }
+    })
+    .await;
+    println!("a primary hung; after {:?} its slots were served by another", began.elapsed());
+    primary.resume().unwrap();
+    cluster.wait_until_healthy().unwrap();
+    until(async || store.apply(update(lost[0], "{}", "{}")).await.is_ok()).await;
 }

@@ -12,6 +12,8 @@ mod purge;
 #[path = "../support/redis.rs"]
 mod redis_server;
 mod rows;
+mod sentinel;
+mod setups;
 mod support;
 mod tls;
 mod watch;

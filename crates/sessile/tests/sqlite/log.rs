@@ -1,10 +1,24 @@
-//! The write-ahead log: moved into the file beside the writer, and never long.
+//! The write-ahead log: moved into the file beside the writer, and bounded.
 
 use std::process::Command;
 
-use sessile::store::{PurgeLimits, SessionStore, SqliteStore, Write};
+use sessile::record::{SystemClock, UserId};
+use sessile::store::sqlite::Synchronous;
+use sessile::store::{
+    Expiry, NewData, Outcome, PurgeLimits, SessionStore, SqliteStore, StoreError, Touch, Update, Verdict,
+    Write,
+};
 
 use crate::support::{Database, NOW, id, record, time};
+
+/// Data of 60 KB.
+fn large() -> String {
+    format!("{{\"a\": \"{}\"}}", "x".repeat(60_000))
+}
+
+fn log_bytes(database: &Database) -> u64 {
+    database.path.with_extension("db-wal").metadata().unwrap().len()
+}
 
 /// Sessions of 1 KiB, many at once.
 async fn insert_many(store: &SqliteStore, numbers: std::ops::Range<u32>) {
@@ -58,4 +72,93 @@ async fn a_purge_moves_what_it_leaves_there() {
     assert!(most_left < 256, "{most_left} pages are not in the file yet");
     store.apply(Write::Insert(record(1, None, "{}"))).await.unwrap();
     assert!(store.load(id(1)).await.unwrap().unwrap().is_live(time(NOW)));
+}
+
+/// [R20] Nothing reads, so that nothing but the speed of the checkpoints could let the log grow: and that must not.
+#[tokio::test]
+async fn the_log_stays_bounded() {
+    let (database, store) =
+        Database::with_store(SqliteStore::options().synchronous(Synchronous::Normal)).await;
+    let mut longest = 0;
+    for number in 0..1_500 {
+        store.apply(Write::Insert(record(number, None, &large()))).await.unwrap();
+        store.apply(Write::Delete(id(number))).await.unwrap();
+        longest = longest.max(log_bytes(&database));
+    }
+    assert!(longest < 41 << 20, "{longest} bytes, of {} that were written", 1_500 * large().len());
+}
+
+/// [R20] A reader that holds the log is another matter: the log grows to its limit, then only endings are written.
+#[tokio::test]
+async fn a_reader_that_holds_the_log_stops_writes_at_the_limit() {
+    let options = SqliteStore::options().synchronous(Synchronous::Normal).max_log_bytes(60 << 20);
+    let (database, store) = Database::with_store(options).await;
+    let reader = database.sql();
+    reader.execute_batch("BEGIN; SELECT count(*) FROM sessions").unwrap();
+    let mut number = 0;
+    let error = loop {
+        match store.apply(Write::Insert(record(number, Some("ada"), &large()))).await {
+            Ok(outcome) => assert_eq!(outcome, Outcome::Applied),
+            Err(error) => break error,
+        }
+        number += 1;
+        assert!(log_bytes(&database) < 61 << 20);
+    };
+    assert!(matches!(error, StoreError::Full { .. }), "{error}");
+    assert!(error.to_string().contains("has reached max_log_bytes, because a reader stays"), "{error}");
+    assert!(log_bytes(&database) > 59 << 20);
+
+    let touch = Touch { id: id(1), expires_at: time("2031-02-01 00:00:00"), now: time(NOW).into() };
+    let writes = vec![Write::Touch(touch), Write::Delete(id(0))];
+    let outcomes = store.apply_many(writes).await;
+    assert!(matches!(outcomes[..], [Err(StoreError::Full { .. }), Ok(Outcome::Applied)]), "{outcomes:?}");
+    let purge = store.purge(time(NOW), PurgeLimits::default()).await;
+    assert!(matches!(purge, Err(StoreError::Full { .. })), "{purge:?}");
+    assert!(store.load(id(1)).await.unwrap().is_some());
+    let findings = store.examine(&SystemClock).await.unwrap();
+    let log = findings.iter().find(|finding| finding.subject == "log").unwrap();
+    assert!(
+        log.verdict == Verdict::Note && log.meaning.contains("A reader stays in one transaction"),
+        "{log:?}"
+    );
+    let ada = UserId::new("ada").unwrap();
+    assert_eq!(store.delete_user(&ada, Some(id(1))).await.unwrap().len(), number as usize - 2);
+
+    reader.execute_batch("COMMIT").unwrap();
+    assert_eq!(store.apply(Write::Insert(record(number, None, "{}"))).await.unwrap(), Outcome::Applied);
+    store.purge(time(NOW), PurgeLimits::default()).await.unwrap();
+    assert!(log_bytes(&database) < 43 << 20, "the file is cut when the log begins anew");
+}
+
+/// A renewal that compares the data (of a remembered session) does not write it again.
+#[tokio::test]
+async fn a_renewal_writes_no_data() {
+    let (database, store) = Database::with_store(SqliteStore::options()).await;
+    let row = record(1, Some("ada"), &large());
+    store.apply(Write::Insert(row.clone())).await.unwrap();
+    let written = pages(&database).0;
+    assert!(written >= 15);
+    let mut expires_at = time("2031-02-01 00:00:00");
+    let update = |data, expires_at, user_id| {
+        let (expected, now) = (row.stored_data().clone(), time(NOW).into());
+        Write::Update(Update {
+            id: id(1),
+            expected,
+            data,
+            user_id,
+            expires_at: Expiry::Extend(expires_at),
+            now,
+        })
+    };
+    for data in [NewData::Keep, NewData::from(&*large())] {
+        let before = pages(&database).0;
+        expires_at = expires_at.saturating_add(std::time::Duration::from_secs(60));
+        let renewal = update(data.clone(), expires_at, None);
+        assert_eq!(store.apply(renewal).await.unwrap(), Outcome::Applied);
+        let written = pages(&database).0 - before;
+        assert!(written <= 4, "{written} pages for {data:.20?}");
+    }
+    // Compared, and not found: another request has changed it.
+    store.apply(update(NewData::from("{}"), expires_at, None)).await.unwrap();
+    assert_eq!(store.apply(update(NewData::Keep, expires_at, None)).await.unwrap(), Outcome::Unmatched);
 }

@@ -372,16 +372,31 @@ async fn reads_off_the_worker_see_what_was_committed() {
     }
 }
 
-/// The log goes into the file beside the writer and begins anew: it does not grow with all that was ever written.
+/// [R17] What a table was declared with does not change what a write means.
 #[tokio::test]
-async fn the_log_stays_bounded() {
-    let (database, store) =
-        Database::with_store(SqliteStore::options().synchronous(Synchronous::Normal)).await;
-    let large = format!("{{\"a\": \"{}\"}}", "x".repeat(60_000));
-    for number in 0..1_500 {
-        store.apply(Write::Insert(record(number, None, &large))).await.unwrap();
-        store.apply(Write::Delete(id(number))).await.unwrap();
+async fn a_conflict_clause_of_the_table_replaces_no_session() {
+    for clause in ["REPLACE", "IGNORE", "FAIL", "ROLLBACK"] {
+        let database = Database::new();
+        let table = format!(
+            "CREATE TABLE sessions (id VARCHAR(36) NOT NULL PRIMARY KEY ON CONFLICT {clause}, user_id VARCHAR(36) \
+             UNIQUE ON CONFLICT {clause}, data TEXT, created_at DATETIME, expires_at DATETIME NOT NULL, \
+             updated_at DATETIME)"
+        );
+        database.sql().execute_batch(&table).unwrap();
+        let store = SqliteStore::open(&database.path).await.unwrap();
+        for (number, user) in [(1, "ada"), (2, "eve")] {
+            store.apply(Write::Insert(record(number, Some(user), "{}"))).await.unwrap();
+        }
+        let (expected, now) = (StoredData::empty(), time(NOW).into());
+        let rotate = Rotation { id: id(1), expected, record: record(2, Some("ada"), "{}"), now };
+        assert_eq!(store.apply(Write::Rotate(rotate)).await.unwrap(), Outcome::Unmatched, "{clause}");
+        let outcomes =
+            store.apply_many(vec![insert(4), Write::Insert(record(3, Some("ada"), "{}")), insert(5)]).await;
+        assert!(
+            matches!(outcomes[..], [Ok(Outcome::Applied), Err(_), Ok(Outcome::Applied)]),
+            "{clause}: {outcomes:?}"
+        );
+        let rows = "SELECT group_concat(user_id, ' ') AS v FROM (SELECT user_id FROM sessions ORDER BY id)";
+        assert_eq!(database.value(rows), "'ada eve'", "{clause}");
     }
-    let log = database.path.with_extension("db-wal").metadata().unwrap().len();
-    assert!(log < 48 << 20, "{log} bytes, of {} that were written", 1_500 * large.len());
 }

@@ -1,5 +1,5 @@
-//! Runs the conformance suite on every store and prints one table of the results, as Markdown. Ends with 1
-//! when a case failed.
+//! Runs the conformance suite on every store, with `--matrix` also on other versions and set-ups, and prints one
+//! table of the results, as Markdown. Ends with 1 when a case failed.
 #![forbid(unsafe_code)]
 
 use std::process::ExitCode;
@@ -19,8 +19,14 @@ struct Column {
 
 #[tokio::main(flavor = "multi_thread", worker_threads = 4)]
 async fn main() -> Outcome<ExitCode> {
+    let mut backends = Backend::ALL.to_vec();
+    match std::env::args().nth(1).as_deref() {
+        None => {}
+        Some("--matrix") => backends.extend(Backend::MATRIX),
+        Some(other) => return Err(format!("unknown argument {other:?}: expected --matrix, or none").into()),
+    }
     let mut columns = Vec::new();
-    for backend in Backend::ALL {
+    for backend in backends {
         columns.push(run(backend).await?);
     }
     print!("{}", markdown(&columns));

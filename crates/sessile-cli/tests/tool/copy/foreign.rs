@@ -59,6 +59,16 @@ fn djangos_sessions_keep_their_user_their_data_and_their_end() {
     assert_counts(&pair.counts(DJANGO), &[("read", 3), ("present", 3)]);
 }
 
+/// One URL names one table, whichever command reads it.
+#[test]
+fn the_name_of_a_foreign_table_is_decoded() {
+    let pair = Pair::of_django();
+    pair.place.sql("ALTER TABLE django_session RENAME TO \"old sessions\"");
+    let (from, to) = (format!("{}?table=old%20sessions", pair.place.store()), pair.target());
+    let copy = ["copy", "--from", &from, "--to", &to, "--json", "--secret-key", KEY];
+    assert_counts(&pair.place.run([&copy[..], DJANGO].concat()).json(), &[("read", 3), ("copied", 3)]);
+}
+
 #[test]
 fn djangos_signatures_are_verified_where_the_key_is_known() {
     let pair = Pair::of_django();

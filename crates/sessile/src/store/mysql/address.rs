@@ -2,14 +2,14 @@
 //! shown.
 
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::fault::NAME;
-use super::tls::SslMode;
 use crate::store::StoreUrlError;
 use crate::store::host::host_and_port;
 use crate::store::percent::decoded;
-use crate::store::url::option_name;
+use crate::store::tls::{SslMode, TlsOptions};
+use crate::store::url::{AMBIGUOUS, is_ambiguous, option_name};
 
 const PORT: u16 = 3306;
 
@@ -24,8 +24,7 @@ pub(crate) struct Address {
     pub(super) password: Option<String>,
     pub(super) database: String,
     pub(super) socket: Option<PathBuf>,
-    pub(super) ssl_mode: Option<SslMode>,
-    pub(super) root_certificate: Option<PathBuf>,
+    tls: TlsOptions,
     pub(crate) table: Option<String>,
     pub(super) connections: Option<usize>,
 }
@@ -42,8 +41,8 @@ impl Address {
         let (authority, path) = place.split_at(place.find('/').unwrap_or(place.len()));
         // The last one: a password may be typed as it is, as long as it does not look like a path.
         let (user, server) = match authority.rsplit_once('@') {
+            _ if is_ambiguous(rest, authority) => return Err(invalid(AMBIGUOUS)),
             Some((user, server)) => (Some(user), server),
-            None if rest.contains('@') => return Err(invalid("write / ? and @ in it as %2F %3F and %40")),
             None => (None, authority),
         };
         let text =
@@ -66,8 +65,7 @@ impl Address {
             password: Some(password).filter(|password| !password.is_empty()),
             database,
             socket: None,
-            ssl_mode: None,
-            root_certificate: None,
+            tls: TlsOptions::default(),
             table: None,
             connections: None,
         };
@@ -84,32 +82,22 @@ impl Address {
         match key {
             "table" if !value.is_empty() => self.table = Some(value),
             "socket" if !value.is_empty() => self.socket = Some(value.into()),
-            "ssl-ca" | "ssl_ca" if !value.is_empty() => self.root_certificate = Some(value.into()),
-            "ssl-mode" | "ssl_mode" => {
-                self.ssl_mode = Some(SslMode::parse(&value).ok_or_else(|| {
-                    invalid(
-                        "ssl-mode is none of disabled, preferred, required, verify_ca and verify_identity",
-                    )
-                })?);
-            }
             "connections" => {
                 let connections = value.parse().ok().filter(|&connections| connections > 0);
                 self.connections =
                     Some(connections.ok_or_else(|| invalid("connections is no number above 0"))?);
             }
+            name if self.tls.take(name, &value).map_err(invalid)? => {}
             _ => return Err(unknown()),
         }
         Ok(())
     }
 
-    /// How sure one has to be: a root certificate is not named in vain, and what stays on the machine is
-    /// not encrypted.
-    pub(super) fn ssl_mode(&self) -> SslMode {
-        match (self.ssl_mode, &self.socket, &self.root_certificate) {
-            (_, Some(_), _) => SslMode::Disabled,
-            (Some(mode), ..) => mode,
-            (None, None, Some(_)) => SslMode::VerifyCa,
-            (None, None, None) => SslMode::default(),
+    /// What stays on the machine is not encrypted.
+    pub(super) fn tls(&self) -> TlsOptions {
+        match self.socket {
+            Some(_) => TlsOptions { mode: Some(SslMode::Disable), ..TlsOptions::default() },
+            None => self.tls.clone(),
         }
     }
 
@@ -121,10 +109,6 @@ impl Address {
             (None, false) => format!("{}:{}", self.host, self.port),
         };
         format!("{at}/{}", self.database)
-    }
-
-    pub(super) fn roots(&self) -> Option<&Path> {
-        self.root_certificate.as_deref()
     }
 }
 
@@ -201,13 +185,21 @@ mod tests {
             address("mysql://a%2Fb@db.example:3307/my%20shop?table=w%60eb&connections=3&ssl-mode=VERIFY_CA");
         assert_eq!((all.user.as_deref(), &*all.server()), (Some("a/b"), "db.example:3307/my shop"));
         assert_eq!((all.table.as_deref(), all.connections), (Some("w`eb"), Some(3)));
-        assert_eq!(all.ssl_mode(), SslMode::VerifyCa);
+        assert_eq!(all.tls().mode(), SslMode::VerifyCa);
         let six = address("mysql://[::1]:3307/d?ssl-mode=verify-identity");
-        assert_eq!((&*six.server(), six.ssl_mode()), ("[::1]:3307/d", SslMode::VerifyIdentity));
+        assert_eq!((&*six.server(), six.tls().mode()), ("[::1]:3307/d", SslMode::VerifyFull));
         let local = address("mysql:///d?socket=/run/my.sock&ssl-mode=required");
-        assert_eq!((&*local.server(), local.ssl_mode()), ("/run/my.sock/d", SslMode::Disabled));
-        assert_eq!(address("mysql://h/d").ssl_mode(), SslMode::Preferred);
-        assert_eq!(address("mysql://h/d?ssl-ca=/root.pem").ssl_mode(), SslMode::VerifyCa);
+        assert_eq!((&*local.server(), local.tls().mode()), ("/run/my.sock/d", SslMode::Disable));
+        assert_eq!(address("mysql://h/d").tls().mode(), SslMode::Prefer);
+        assert_eq!(address("mysql://h/d?ssl-ca=/root.pem").tls().mode(), SslMode::VerifyCa);
+        let both = address("mysql://h/d?sslrootcert=a%20b+c&sslmode=verify-full").tls();
+        let same = TlsOptions {
+            mode: Some(SslMode::VerifyFull),
+            roots: Some("a b+c".into()),
+            ..TlsOptions::default()
+        };
+        assert_eq!(both, same);
+        assert_eq!(address("mysql://h/d?table=a%20b%2Bc+d").table.as_deref(), Some("a b+c+d"));
         for (wrong, says) in [
             ("mysql://h", "name one database"),
             ("mysql://h/", "name one database"),

@@ -9,8 +9,10 @@ use std::time::Duration;
 
 use mysql_async::{DriverError, IoError, ServerError};
 
+use super::tunnel::Failure;
 use crate::store::StoreError;
 use crate::store::limit::TimeLimit;
+use crate::store::tls;
 use crate::store::url::for_shell;
 
 pub(super) const NAME: &str = "mysql";
@@ -64,6 +66,16 @@ impl fmt::Display for Refusal {
 
 impl Error for Refusal {}
 
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Fault::Refused(refusal) => refusal.fmt(f),
+            Fault::Slow => f.write_str("no answer in time"),
+            Fault::Away(why) | Fault::Cut(why) | Fault::Other(why) => f.write_str(why),
+        }
+    }
+}
+
 /// The server's error numbers, by what they mean here.
 mod code {
     pub(super) const TAKEN: &[u16] = &[1062, 1586];
@@ -99,7 +111,6 @@ impl From<mysql_async::Error> for Fault {
                 }
             }
             mysql_async::Error::Io(IoError::Io(error)) => Fault::Cut(error.to_string()),
-            mysql_async::Error::Io(IoError::Tls(error)) => Fault::Cut(words(&error)),
             mysql_async::Error::Driver(DriverError::ConnectionClosed) => {
                 Fault::Cut("the server hung up".to_owned())
             }
@@ -111,6 +122,21 @@ impl From<mysql_async::Error> for Fault {
                 | DriverError::UnexpectedPacket { .. },
             ) => Fault::Other("the server's answer makes no sense".to_owned()),
             other => Fault::Other(words(&other)),
+        }
+    }
+}
+
+impl From<Failure> for Fault {
+    fn from(failure: Failure) -> Fault {
+        match failure {
+            Failure::Unsupported => {
+                Fault::Other("the server does not support TLS, which the URL demands".to_owned())
+            }
+            Failure::Driver(error) => Fault::from(error),
+            Failure::Io(error) => match tls::explained(&error) {
+                Some(explained) => Fault::Cut(explained.to_owned()),
+                None => Fault::Cut(words(&error)),
+            },
         }
     }
 }
@@ -129,18 +155,34 @@ fn words(error: &dyn Error) -> String {
     words
 }
 
-/// The message without what stands in single quotes, which may be a piece of a row; names that are
-/// needed stay.
+/// The message without its quotations, which may be a piece of a row. Messages that quote only names stay whole.
 fn redacted(code: u16, message: &str) -> String {
-    let names: [&[u16]; 4] = [code::LETS_NOBODY_IN, code::NO_TABLE, code::NO_COLUMN, code::NO_RIGHT];
-    if names.iter().any(|codes| codes.contains(&code)) || code::TOO_LONG.contains(&code) {
+    let names: [&[u16]; 5] =
+        [code::LETS_NOBODY_IN, code::NO_TABLE, code::NO_COLUMN, code::NO_RIGHT, code::TOO_LONG];
+    if names.iter().any(|codes| codes.contains(&code)) {
         return message.to_owned();
     }
-    let mut kept = String::new();
-    for (at, part) in message.split('\'').enumerate() {
-        kept.push_str(if at % 2 == 0 { part } else { "'…'" });
-    }
-    kept
+    without_quotations(message)
+}
+
+/// The text with everything from its first quotation mark to its last replaced: a quoted value may itself hold
+/// quotation marks, and the end of a long message is cut off.
+fn without_quotations(message: &str) -> String {
+    let mut before = None;
+    let opening = message.char_indices().find(|&(at, character)| {
+        let before = before.replace(character);
+        let after = message[at..].chars().nth(1);
+        character == '\'' && !(before.is_some_and(is_latin) && after.is_some_and(is_latin))
+    });
+    let Some((opening, _)) = opening else { return message.to_owned() };
+    let rest = &message[opening + 1..];
+    let closing = rest.rfind('\'').map_or("", |closing| &rest[closing + 1..]);
+    format!("{}'…'{closing}", &message[..opening])
+}
+
+/// Between two of these stands an apostrophe: `Can't`, `d'accès`. Messages in other scripts quote without blanks.
+fn is_latin(character: char) -> bool {
+    character < '\u{250}' && character.is_alphabetic()
 }
 
 impl Fault {
@@ -172,6 +214,11 @@ impl Fault {
     /// Whether we may not do that.
     pub(super) fn is_forbidden(&self) -> bool {
         self.is(code::NO_RIGHT)
+    }
+
+    /// Whether the server did not accept the user, the password or the database.
+    pub(super) fn is_not_let_in(&self) -> bool {
+        self.is(code::LETS_NOBODY_IN)
     }
 
     /// Whether an index of that name is there already.
@@ -216,8 +263,8 @@ impl Place {
         if is(code::NO_RIGHT) {
             return self.no_right(refusal.message);
         }
-        if is(code::TOO_LONG) && refusal.message.contains("'data'") {
-            return self.too_small();
+        if is(code::TOO_LONG) {
+            return self.too_small(&refusal.message);
         }
         if is(code::LOCKED) {
             return self.locked();
@@ -293,16 +340,17 @@ impl Place {
         }
     }
 
-    fn too_small(&self) -> StoreError {
+    /// The server's message alone says which column it is.
+    fn too_small(&self, message: &str) -> StoreError {
         StoreError::Schema {
             problem: format!(
-                "the column \"data\" of the table {} in {} is too small for what was to be stored, and \
-                 nothing was stored",
+                "a column of the table {} in {} is too small, and nothing was stored: {message}",
                 self.table, self.server
             ),
             remedy: format!(
-                "ALTER TABLE {} MODIFY data MEDIUMTEXT, or bound the data with `max_data_bytes`",
-                self.table
+                "ALTER TABLE {} MODIFY data MEDIUMTEXT, or bound the data with `max_data_bytes`; for the user, \
+                 ALTER TABLE {} MODIFY user_id VARCHAR(255)",
+                self.table, self.table
             ),
         }
     }
@@ -337,5 +385,16 @@ mod tests {
         assert_eq!(redacted(1366, said), "Incorrect string value: '…' for column `d`.`t`.`data` at row 1");
         assert_eq!(redacted(1054, "Unknown column 'x' in 'WHERE'"), "Unknown column 'x' in 'WHERE'");
         assert_eq!(redacted(1105, "cut 'off"), "cut '…'");
+        // A value that holds the mark itself.
+        assert_eq!(redacted(1366, "Incorrect value: 'a' or 'b' for x"), "Incorrect value: '…' for x");
+        assert_eq!(redacted(1062, "重复条目'abc' 用于键'k'"), "重复条目'…'");
+    }
+
+    #[test]
+    fn an_apostrophe_is_not_a_quotation_mark() {
+        let said = "Can't create more than max_prepared_stmt_count statements (current value: 16382)";
+        assert_eq!(redacted(1461, said), said);
+        assert_eq!(redacted(1032, "Can't find record in 'sessions'"), "Can't find record in '…'");
+        assert_eq!(redacted(1021, "Erreur d'écriture du fichier 'x'"), "Erreur d'écriture du fichier '…'");
     }
 }

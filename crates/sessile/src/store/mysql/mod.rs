@@ -51,8 +51,9 @@ mod reader;
 mod row;
 mod schema;
 mod session;
+mod settings;
 mod sql;
-mod tls;
+mod tunnel;
 
 use std::fmt;
 use std::sync::Arc;

@@ -13,9 +13,10 @@ use super::pool::{Dialler, Way};
 use super::schema;
 use super::session::in_time;
 use super::sql::{self, Sql};
-use super::tls::{self, SslMode};
+use super::tunnel::Tunnel;
 use crate::store::StoreError;
 use crate::store::limit::TimeLimit;
+use crate::store::tls::SslMode;
 
 /// A server that is gone without a word is noticed in a minute, not in two hours.
 const KEEPALIVE: Duration = Duration::from_secs(30);
@@ -65,13 +66,20 @@ impl MySqlOptions {
     ///
     /// Characters that mean something in a URL are percent-encoded (`/` in a password as `%2F`). A
     /// password that is left out comes from `MYSQL_PWD`, a user from `USER`. Options:
-    /// `?table=`, `?connections=`, `?socket=/run/mysqld/mysqld.sock`.
+    /// `?table=`, `?connections=`, `?socket=/run/mysqld/mysqld.sock`. Their values are percent-decoded; `+` is a
+    /// plus sign.
     ///
-    /// `?ssl-mode=` is that of the server's own tools: `disabled`; `preferred`, the default, encrypts
-    /// where the server can; `required` always; `verify_ca` and `verify_identity` also verify the
-    /// server, against `ssl-ca` (a file, by default the certificates that the system trusts).
-    /// An `ssl-ca` alone means `verify_ca`. Only `verify_identity` keeps an impostor from reading the
-    /// sessions: use it wherever the network is not yours.
+    /// `?ssl-mode=` is that of the server's own tools: `disabled`; `preferred`, the default, encrypts if the server
+    /// supports it; `required` always encrypts; `verify_ca` also verifies that the server's certificate is issued
+    /// by `ssl-ca` (a file, or `system`, the default), and `verify_identity` that it is valid for the host.
+    /// `ssl-ca` without a mode, or with `required`, means `verify_ca`, and `system` alone means `verify_identity`.
+    /// A self-signed certificate is its own `ssl-ca`. `ssl-cert` and `ssl-key` are the client's certificate and its
+    /// key, in PEM. libpq's names are accepted too (`sslmode`, `sslrootcert`, `sslcert`, `sslkey`). Only
+    /// `verify_identity` keeps an impostor from reading the sessions: use it on every network that others can
+    /// reach.
+    ///
+    /// What is encrypted passes through a task of this process, which costs a little time: on the machine of the
+    /// server itself, a `socket` is faster.
     ///
     /// # Errors
     /// If the URL cannot be read, if the server cannot be reached or does not let us in
@@ -134,7 +142,7 @@ fn can_be_a_name(name: &str) -> bool {
 
 fn way(address: &Address) -> Result<Way, StoreError> {
     let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-    let plain = OptsBuilder::default()
+    let opts = OptsBuilder::default()
         .ip_or_hostname(address.host.clone())
         .tcp_port(address.port)
         .user(address.user.clone().or_else(|| variable("USER")))
@@ -146,8 +154,8 @@ fn way(address: &Address) -> Result<Way, StoreError> {
         .tcp_keepalive(Some(KEEPALIVE))
         .client_found_rows(true)
         .stmt_cache_size(sql::PREPARED);
-    let mode = address.ssl_mode();
-    let ssl = tls::options(mode, address.roots()).map_err(|problem| backend("prepare TLS", problem))?;
-    let plain_will_do = (mode == SslMode::Preferred).then(|| plain.clone().into());
-    Ok(Way { opts: plain.ssl_opts(ssl).into(), plain: plain_will_do, mode })
+    let tls = address.tls();
+    let config = tls.config().map_err(|problem| backend("prepare TLS", problem))?;
+    let tunnel = config.map(|config| Tunnel::new(config, address.host.clone(), address.port, KEEPALIVE));
+    Ok(Way { opts: opts.into(), tunnel, may_be_plain: tls.mode() == SslMode::Prefer })
 }

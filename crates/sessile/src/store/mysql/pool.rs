@@ -9,19 +9,23 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use mysql_async::prelude::Queryable;
-use mysql_async::{Conn, DriverError, Opts, OptsBuilder};
+use mysql_async::{Conn, Opts, OptsBuilder};
 use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::fault::{Fault, Place};
 use super::session::Session;
-use super::sql::{self, Sql};
-use super::tls::{self, SslMode};
+use super::settings::{self, Version};
+use super::sql::Sql;
+use super::tunnel::{Failure, Tunnel};
 use crate::store::backoff::pause;
 
-/// A connection that nobody used for so long is asked whether it still stands: servers, proxies and
-/// firewalls close idle ones, and a write that was cut off is never sent again.
-const IDLE: Duration = Duration::from_secs(30);
+/// A connection that was idle for longer is checked with a ping before a write: servers, proxies and firewalls
+/// close idle connections, and a write is never sent twice.
+const IDLE: Duration = Duration::from_secs(1);
+
+/// The same before a load, which is sent again when its connection breaks.
+const IDLE_LOADS: Duration = Duration::from_secs(30);
 
 /// What connections are for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,24 +46,23 @@ pub(super) enum Duty {
     Surveys,
 }
 
-/// What the driver has to know.
+/// How to reach the server.
 pub(super) struct Way {
+    /// What the driver has to know.
     pub(super) opts: Opts,
-    /// Where the way need not be encrypted: how to connect to a server that cannot.
-    pub(super) plain: Option<Opts>,
-    pub(super) mode: SslMode,
+    /// For encrypted connections.
+    pub(super) tunnel: Option<Tunnel>,
+    /// Whether a server that does not support TLS is accepted.
+    pub(super) may_be_plain: bool,
 }
 
 /// How to connect, for all pools of a store.
 pub(super) struct Dialler {
-    opts: Opts,
-    /// Where the way need not be encrypted: how to connect to a server that cannot.
-    plain: Option<Opts>,
-    mode: SslMode,
-    /// How to connect to a server whose certificate is made out to another name, where that will do.
-    named: Mutex<Option<Opts>>,
-    /// Whether the server could not.
+    way: Way,
+    /// Whether the server did not support TLS the last time.
     cannot_encrypt: AtomicBool,
+    /// Whether any connection was made before.
+    has_connected: AtomicBool,
     pub(super) place: Arc<Place>,
     pub(super) sql: Arc<Sql>,
     outage: Mutex<Outage>,
@@ -133,7 +136,7 @@ impl Turn {
             let idle = pool.idle.lock().pop();
             let session = match idle {
                 Some(session) if session.age < pool.dialler.age.load(Ordering::Acquire) => continue,
-                Some(session) if session.used.elapsed() < IDLE => session,
+                Some(session) if session.used.elapsed() < session.idle_limit => session,
                 Some(mut session) => {
                     if !session.answers().await {
                         continue;
@@ -187,17 +190,22 @@ impl Duty {
             Duty::Surveys => "counts and purges",
         }
     }
+
+    /// How long a connection may be idle and is used without a check.
+    fn idle_limit(self, wait_timeout: Duration) -> Duration {
+        match self {
+            Duty::Loads => IDLE_LOADS,
+            _ => IDLE.min(wait_timeout / 2),
+        }
+    }
 }
 
 impl Dialler {
     pub(super) fn new(way: Way, place: Arc<Place>, sql: Arc<Sql>) -> Dialler {
-        let Way { opts, plain, mode } = way;
         Dialler {
-            opts,
-            plain,
-            mode,
-            named: Mutex::default(),
+            way,
             cannot_encrypt: AtomicBool::new(false),
+            has_connected: AtomicBool::new(false),
             place,
             sql,
             outage: Mutex::default(),
@@ -247,20 +255,25 @@ impl Dialler {
     async fn dial(&self, duty: Duty) -> Result<Session, Fault> {
         let age = self.age.load(Ordering::Acquire);
         let attempt = async {
-            let mut conn = self.settled().await?;
-            let (version, packet): (String, u64) = conn.query_first(sql::SERVER).await?.unwrap_or_default();
-            self.place.packet.store(packet, Ordering::Relaxed);
-            let server = Version::parse(&version);
-            conn.query_drop(self.lock_waits(duty, server)).await?;
-            Ok::<_, mysql_async::Error>((conn, server))
+            let mut conn = self.connect().await?;
+            let server = settings::apply(&mut conn).await?;
+            self.place.packet.store(server.packet, Ordering::Relaxed);
+            conn.query_drop(self.lock_waits(duty, server.version)).await?;
+            Ok::<_, Fault>((conn, server))
         };
-        match self.place.limit.keep(attempt).await.map(|done| done.map_err(Fault::from)) {
+        match self.place.limit.keep(attempt).await {
             Some(Ok((conn, server))) => {
-                let skips = server.skips_locked();
-                let mut session =
-                    Session::new(conn, Arc::clone(&self.place), Arc::clone(&self.sql), skips, age);
-                session.waits_for_locks = !server.is_mariadb;
+                self.has_connected.store(true, Ordering::Relaxed);
+                let (place, sql) = (Arc::clone(&self.place), Arc::clone(&self.sql));
+                let idle_limit = duty.idle_limit(server.wait_timeout);
+                let skips = server.version.skips_locked();
+                let mut session = Session::new(conn, place, sql, skips, age, idle_limit);
+                session.waits_for_locks = !server.version.is_mariadb;
                 Ok(session)
+            }
+            // The same user and password were right before: they are being changed.
+            Some(Err(fault)) if fault.is_not_let_in() && self.has_connected.load(Ordering::Relaxed) => {
+                Err(Fault::Away(format!("{fault}; check user, password and database in the store URL")))
             }
             Some(Err(Fault::Refused(refusal))) => Err(Fault::Refused(refusal)),
             Some(Err(Fault::Cut(why) | Fault::Other(why) | Fault::Away(why))) => Err(Fault::Away(why)),
@@ -272,48 +285,24 @@ impl Dialler {
 
     /// A connection without a session's bookkeeping.
     pub(super) async fn bare(&self) -> Result<Conn, Fault> {
-        Ok(self.settled().await?)
-    }
-
-    /// A connection on which text and times mean what they mean here.
-    async fn settled(&self) -> Result<Conn, mysql_async::Error> {
         let mut conn = self.connect().await?;
-        for setting in sql::SETTINGS {
-            conn.query_drop(setting).await?;
-        }
+        settings::apply(&mut conn).await?;
         Ok(conn)
     }
 
-    async fn connect(&self) -> Result<Conn, mysql_async::Error> {
-        let Some(plain) = &self.plain else { return self.encrypted().await };
+    async fn connect(&self) -> Result<Conn, Fault> {
+        let Way { opts, tunnel, may_be_plain } = &self.way;
+        let Some(tunnel) = tunnel else { return Ok(Conn::new(opts.clone()).await?) };
         if !self.cannot_encrypt.load(Ordering::Relaxed) {
-            match Conn::new(self.opts.clone()).await {
-                Err(mysql_async::Error::Driver(DriverError::NoClientSslFlagFromServer)) => {}
-                connected => return connected,
+            match tunnel.connect(OptsBuilder::from_opts(opts.clone())).await {
+                Err(Failure::Unsupported) if *may_be_plain => {}
+                connected => return connected.map_err(Fault::from),
             }
         }
-        let connected = Conn::new(plain.clone()).await;
-        // Another server may stand there next time.
+        let connected = Conn::new(opts.clone()).await;
+        // Another server may be there the next time.
         self.cannot_encrypt.store(connected.is_ok(), Ordering::Relaxed);
-        connected
-    }
-
-    async fn encrypted(&self) -> Result<Conn, mysql_async::Error> {
-        if self.mode != SslMode::VerifyCa {
-            return Conn::new(self.opts.clone()).await;
-        }
-        let opts = self.named.lock().clone().unwrap_or_else(|| self.opts.clone());
-        let error = match Conn::new(opts).await {
-            Err(error) => error,
-            connected => return connected,
-        };
-        let (Some(name), Some(ssl)) = (tls::another_name(&error), self.opts.ssl_opts()) else {
-            return Err(error);
-        };
-        let ssl = ssl.clone().with_danger_tls_hostname_override(Some(name));
-        let opts = Opts::from(OptsBuilder::from_opts(self.opts.clone()).ssl_opts(ssl));
-        *self.named.lock() = Some(opts.clone());
-        Conn::new(opts).await
+        Ok(connected?)
     }
 
     fn lock_waits(&self, duty: Duty, server: Version) -> String {
@@ -324,46 +313,6 @@ impl Dialler {
             Duty::StuckEndings => 1,
             Duty::Loads | Duty::Lists | Duty::Surveys => long,
         };
-        sql::lock_waits(rows, long)
-    }
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Version {
-    is_mariadb: bool,
-    number: (u32, u32),
-}
-
-impl Version {
-    /// `8.0.36`, `10.11.6-MariaDB-0+deb12u1`.
-    fn parse(text: &str) -> Version {
-        let mut numbers = text.split(['.', '-']).map(|part| part.parse().unwrap_or(0));
-        let number = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
-        Version { is_mariadb: text.to_ascii_lowercase().contains("mariadb"), number }
-    }
-
-    fn skips_locked(self) -> bool {
-        self.number >= if self.is_mariadb { (10, 6) } else { (8, 0) }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn servers_are_told_apart() {
-        for (text, is_mariadb, skips) in [
-            ("8.0.36", false, true),
-            ("9.1.0-commercial", false, true),
-            ("5.7.44-log", false, false),
-            ("10.11.6-MariaDB-0+deb12u1", true, true),
-            ("10.5.23-MariaDB-log", true, false),
-            ("11.4.2-MariaDB", true, true),
-            ("?", false, false),
-        ] {
-            let version = Version::parse(text);
-            assert_eq!((version.is_mariadb, version.skips_locked()), (is_mariadb, skips), "{text}");
-        }
+        settings::lock_waits(rows, long)
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::future::Future;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Params, Row, Statement, Value};
@@ -34,12 +34,21 @@ pub(super) struct Session {
     /// Which of the times of the store it is of: see the pool.
     pub(super) age: u64,
     pub(super) used: Instant,
+    /// A connection that was idle for longer is checked before it is used.
+    pub(super) idle_limit: Duration,
     in_transaction: bool,
     broken: bool,
 }
 
 impl Session {
-    pub(super) fn new(conn: Conn, place: Arc<Place>, sql: Arc<Sql>, skips: bool, age: u64) -> Session {
+    pub(super) fn new(
+        conn: Conn,
+        place: Arc<Place>,
+        sql: Arc<Sql>,
+        skips: bool,
+        age: u64,
+        idle_limit: Duration,
+    ) -> Session {
         Session {
             conn,
             kept: [const { None }; Kept::COUNT],
@@ -49,6 +58,7 @@ impl Session {
             waits_for_locks: false,
             age,
             used: Instant::now(),
+            idle_limit,
             in_transaction: false,
             broken: false,
         }

@@ -83,7 +83,6 @@ pub(super) const INDEXED: &str = "SELECT DISTINCT COLUMN_NAME FROM information_s
     WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = ? AND SEQ_IN_INDEX = 1";
 
 pub(super) const CLOCK: &str = "SELECT UTC_TIMESTAMP(6)";
-pub(super) const SERVER: &str = "SELECT VERSION(), @@max_allowed_packet";
 
 /// What decides on durability, and what other programs find.
 pub(super) const SEEN_SETTINGS: &str = "SHOW GLOBAL VARIABLES WHERE Variable_name IN ('version', \
@@ -111,21 +110,6 @@ const TRY_OUT: [&str; 3] = [
 pub(super) const BEGIN: &str = "START TRANSACTION";
 pub(super) const COMMIT: &str = "COMMIT";
 pub(super) const ROLLBACK: &str = "ROLLBACK";
-
-/// Settings of every connection. Texts are UTF-8, times are UTC, what does not fit is an error, and
-/// fractions of a second that a column does not keep are cut: MySQL would round them.
-pub(super) const SETTINGS: [&str; 3] = [
-    "SET NAMES utf8mb4",
-    "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",
-    "SET SESSION autocommit = 1, time_zone = '+00:00', sql_mode = CONCAT(\
-        'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION', \
-        IF(VERSION() LIKE '%MariaDB%', '', ',TIME_TRUNCATE_FRACTIONAL'))",
-];
-
-/// How long a statement waits for what others have locked, in whole seconds.
-pub(super) fn lock_waits(rows: u64, table: u64) -> String {
-    format!("SET SESSION innodb_lock_wait_timeout = {rows}, lock_wait_timeout = {table}")
-}
 
 const CREATE_TABLE: &str = "CREATE TABLE IF NOT EXISTS @table (
   id VARCHAR(36) NOT NULL,

@@ -8,10 +8,11 @@ use std::time::Duration;
 use tokio_postgres::Config;
 use tokio_postgres::config::Host;
 
-use super::tls::SslMode;
+use super::tls;
 use crate::store::StoreUrlError;
 use crate::store::percent::decoded;
-use crate::store::url::option_name;
+use crate::store::tls::{SslMode, TlsOptions};
+use crate::store::url::{AMBIGUOUS, is_ambiguous, is_secret, option_name};
 
 /// What a URL says, and what it leaves to the environment.
 #[derive(Clone, PartialEq, Eq)]
@@ -19,10 +20,9 @@ pub(crate) struct Address {
     /// The URL without its password.
     shown: String,
     pub(super) config: Config,
-    ssl_mode: Option<SslMode>,
-    root_certificate: Option<PathBuf>,
+    tls: TlsOptions,
     pub(crate) table: Option<String>,
-    pub(super) schema: Option<String>,
+    pub(crate) schema: Option<String>,
     pub(super) connections: Option<usize>,
     /// Whether a pooler in transaction mode is to be expected.
     pub(super) pooled: bool,
@@ -33,8 +33,7 @@ pub(crate) struct Address {
 /// An address with nothing left open.
 pub(super) struct Destination {
     pub(super) config: Config,
-    pub(super) ssl_mode: SslMode,
-    pub(super) root_certificate: Option<PathBuf>,
+    pub(super) tls: TlsOptions,
     /// `host:port/database`.
     pub(super) server: String,
 }
@@ -51,17 +50,14 @@ impl Address {
         let (authority, path) = place.split_at(place.find('/').unwrap_or(place.len()));
         // The last one: a password may be typed as it is, as long as it does not look like a path.
         let (user, hosts) = match authority.rsplit_once('@') {
+            _ if is_ambiguous(rest, authority) => return Err(invalid(AMBIGUOUS)),
             Some((user, hosts)) => (Some(user), hosts),
-            None if rest.contains('@') => {
-                return Err(invalid("write / ? and @ in it as %2F %3F and %40"));
-            }
             None => (None, authority),
         };
         let mut address = Address {
             shown: shown(user, hosts, path, options),
             config: Config::new(),
-            ssl_mode: None,
-            root_certificate: None,
+            tls: TlsOptions::default(),
             table: None,
             schema: None,
             connections: None,
@@ -71,12 +67,11 @@ impl Address {
         let mut left = Vec::new();
         for option in options.split('&').filter(|option| !option.is_empty()) {
             if !address.option(option, options)? {
-                // The driver takes the first `@` of all for the end of the password.
-                left.push(option.replace('@', "%40"));
+                left.push(option);
             }
         }
+        // The driver takes the first `@` of all for the end of the password.
         let user = user.map(|user| format!("{}@", user.replace('@', "%40"))).unwrap_or_default();
-        let path = path.replace('@', "%40");
         let plain = format!("postgres://{user}{hosts}{path}?{}", left.join("&"));
         // Its messages name options, never values.
         address.config = plain.parse().map_err(|error| invalid(super::fault::words(&error)))?;
@@ -87,11 +82,11 @@ impl Address {
     fn option(&mut self, option: &str, all: &str) -> Result<bool, StoreUrlError> {
         let unknown = || StoreUrlError::UnknownOption { option: option_name(option, all).to_owned() };
         let (key, value) = option.split_once('=').ok_or_else(unknown)?;
-        let value = decoded(value).ok_or_else(|| invalid(format!("the option {key} is not UTF-8")))?;
+        let value = decoded(value)
+            .ok_or_else(|| invalid(format!("the option {} is not UTF-8", option_name(option, all))))?;
         match key {
             "table" if !value.is_empty() => self.table = Some(value),
             "schema" if !value.is_empty() => self.schema = Some(value),
-            "sslrootcert" if !value.is_empty() => self.root_certificate = Some(value.into()),
             "connections" => {
                 let connections = value.parse().ok().filter(|&connections| connections > 0);
                 self.connections =
@@ -106,11 +101,6 @@ impl Address {
             "feed_url" => {
                 let address = Address::parse(&value).map_err(|_| invalid(FEED_URL))?;
                 self.feed = Some(Box::new(address));
-            }
-            "sslmode" => {
-                self.ssl_mode = Some(SslMode::parse(&value).ok_or_else(|| {
-                    invalid("sslmode is none of disable, prefer, require, verify-ca and verify-full")
-                })?);
             }
             "user"
             | "password"
@@ -129,6 +119,7 @@ impl Address {
             | "target_session_attrs"
             | "channel_binding"
             | "load_balance_hosts" => return Ok(false),
+            name if self.tls.take(name, &value).map_err(invalid)? => {}
             _ => return Err(unknown()),
         }
         Ok(true)
@@ -163,19 +154,14 @@ impl Address {
         {
             config.password(password);
         }
-        let ssl_mode = match (self.ssl_mode, variable("PGSSLMODE")) {
-            (Some(mode), _) => mode,
-            (None, Some(text)) => {
-                SslMode::parse(&text).ok_or_else(|| "PGSSLMODE is no mode that there is".to_owned())?
-            }
-            (None, None) => SslMode::default(),
-        };
         // As libpq: what stays on the machine is not encrypted.
         let local = config.get_hosts().iter().all(|host| matches!(host, Host::Unix(_)));
-        let ssl_mode = if local && config.get_hostaddrs().is_empty() { SslMode::Disable } else { ssl_mode };
-        config.ssl_mode(ssl_mode.of_driver());
-        let root_certificate =
-            self.root_certificate.clone().or_else(|| variable("PGSSLROOTCERT").map(PathBuf::from));
+        let tls = if local && config.get_hostaddrs().is_empty() {
+            TlsOptions { mode: Some(SslMode::Disable), ..TlsOptions::default() }
+        } else {
+            self.tls(variable)?
+        };
+        config.ssl_mode(tls::of_driver(tls.mode()));
         if config.get_connect_timeout().is_none() {
             config.connect_timeout(Duration::from_secs(5));
         }
@@ -184,7 +170,23 @@ impl Address {
             config.keepalives_idle(Duration::from_secs(30)).keepalives_interval(Duration::from_secs(10));
         }
         let server = server(&config);
-        Ok(Destination { config, ssl_mode, root_certificate, server })
+        Ok(Destination { config, tls, server })
+    }
+
+    /// What the URL says of TLS, and what it leaves to the environment.
+    fn tls(&self, variable: impl Fn(&str) -> Option<String>) -> Result<TlsOptions, String> {
+        let mut tls = self.tls.clone();
+        if let (None, Some(text)) = (tls.mode, variable("PGSSLMODE")) {
+            let mode = SslMode::parse(&text);
+            tls.mode = Some(mode.ok_or_else(|| "PGSSLMODE is no mode that there is".to_owned())?);
+        }
+        let file = |name: &str| variable(name).map(PathBuf::from);
+        tls.roots = tls.roots.or_else(|| file("PGSSLROOTCERT"));
+        // A key belongs to its certificate: both from the URL, or both from the environment.
+        if tls.certificate.is_none() && tls.key.is_none() {
+            (tls.certificate, tls.key) = (file("PGSSLCERT"), file("PGSSLKEY"));
+        }
+        Ok(tls)
     }
 }
 
@@ -205,12 +207,6 @@ fn shown(user: Option<&str>, hosts: &str, path: &str, options: &str) -> String {
     let options: Vec<&str> = options.split('&').filter(|it| !it.is_empty() && !is_secret(it)).collect();
     let options = if options.is_empty() { String::new() } else { format!("?{}", options.join("&")) };
     format!("postgres://{user}{hosts}{path}{options}")
-}
-
-/// A URL has a password in it.
-fn is_secret(option: &str) -> bool {
-    let key = decoded(option.split('=').next().unwrap_or_default());
-    key.is_none_or(|key| matches!(&*key, "password" | "feed_url"))
 }
 
 /// The socket of a server on this machine, where there is one.
@@ -306,7 +302,7 @@ mod tests {
     fn a_password_has_any_character() {
         assert_eq!(password("postgres://ada:p%40%3A%2F%3F%23%25%20%C3%A9%26=@h/d"), "p@:/?#% é&=");
         assert_eq!(password("postgres://ada:p@ss:w#rd%@h/d?table=t"), "p@ss:w#rd%");
-        assert_eq!(password("postgres://ada@h/d?password=p%26%40&application_name=a@b"), "p&@");
+        assert_eq!(password("postgres://ada@h/d?password=p%26%40&application_name=a%40b"), "p&@");
     }
 
     /// [S14]
@@ -352,8 +348,20 @@ mod tests {
             Address::parse("postgresql://h1:1,h2:2/d?table=a%20b&schema=s&connections=3&sslmode=verify-full")
                 .unwrap();
         assert_eq!((address.table.as_deref(), address.schema.as_deref()), (Some("a b"), Some("s")));
-        assert_eq!((address.connections, address.ssl_mode), (Some(3), Some(SslMode::VerifyFull)));
+        assert_eq!((address.connections, address.tls.mode), (Some(3), Some(SslMode::VerifyFull)));
         assert_eq!(server(&address.config), "h1:1,h2:2/d");
+        let both = Address::parse("postgres://h/d?ssl-ca=a%20b+c&ssl-mode=verify_identity").unwrap().tls;
+        let same = TlsOptions {
+            mode: Some(SslMode::VerifyFull),
+            roots: Some("a b+c".into()),
+            ..TlsOptions::default()
+        };
+        assert_eq!(both, same);
+        let named = Address::parse("postgres://h/d?table=a%20b%2Bc+d&application_name=e%20f+g").unwrap();
+        assert_eq!(
+            (named.table.as_deref(), named.config.get_application_name()),
+            (Some("a b+c+d"), Some("e f+g"))
+        );
         let error = Address::parse("postgres://h/d?tabel=t").unwrap_err().to_string();
         assert!(error.starts_with("unknown option \"tabel\""), "{error}");
     }
@@ -374,7 +382,7 @@ mod tests {
             Some(value.to_owned())
         };
         let all = Address::parse("postgres://").unwrap().complete(environment).unwrap();
-        assert_eq!((&*all.server, all.ssl_mode), ("db.example:6432/shop", SslMode::Require));
+        assert_eq!((&*all.server, all.tls.mode()), ("db.example:6432/shop", SslMode::Require));
         let config = all.config;
         assert_eq!(
             (config.get_user(), config.get_password(), config.get_application_name()),
@@ -382,10 +390,10 @@ mod tests {
         );
         let named = Address::parse("postgres://bob:p@h:1/d?sslmode=disable").unwrap();
         let named = named.complete(environment).unwrap();
-        assert_eq!((&*named.server, named.ssl_mode), ("h:1/d", SslMode::Disable));
+        assert_eq!((&*named.server, named.tls.mode()), ("h:1/d", SslMode::Disable));
         assert_eq!(named.config.get_user(), Some("bob"));
         let socket = Address::parse("postgres:///d?host=/tmp").unwrap().complete(environment).unwrap();
-        assert_eq!((&*socket.server, socket.ssl_mode), ("/tmp:6432/d", SslMode::Disable));
+        assert_eq!((&*socket.server, socket.tls.mode()), ("/tmp:6432/d", SslMode::Disable));
     }
 
     #[test]

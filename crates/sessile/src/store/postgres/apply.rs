@@ -15,7 +15,7 @@ use tokio_postgres::Row;
 
 use super::call::{Call, Value, calls, foregone, lookups, parameters};
 use super::fault::{Fault, NAME, Place};
-use super::link::{Dialler, Duty, Link, OwnLink, Session, Transaction};
+use super::link::{Dialler, Duty, Link, Transaction};
 use super::row;
 use super::sql::Kept;
 use crate::record::SessionId;
@@ -42,8 +42,8 @@ pub(super) type Made = Result<Outcome, Fault>;
 /// Where writes are made.
 pub(super) struct Writer {
     grouped: [Grouped; BATCHES],
-    /// For the task that retries blocked writes.
-    retries: OwnLink,
+    /// Used by the task that retries blocked writes, alone.
+    retries: Link,
     blocked: BlockedWrites,
     place: Arc<Place>,
 }
@@ -63,7 +63,7 @@ impl Writer {
                 link: Link::start(dialler, Duty::Writes(wait)),
                 busy: AtomicUsize::new(0),
             }),
-            retries: OwnLink::start(dialler, Duty::Retries(wait)),
+            retries: Link::start(dialler, Duty::Retries(wait)),
             blocked: BlockedWrites::new(dialler.place.lock_wait),
             place: Arc::clone(&dialler.place),
         }
@@ -110,41 +110,36 @@ impl Writer {
                 open.push(at);
             }
         }
-        self.make_open(writes, &open, &mut made, &mut held).await;
-        held.answers(self, writes, made, |made| self.told(made))
-    }
-
-    /// Those that have to wait for a lock are held, and so are the later ones that come after them.
-    async fn make_open(&self, writes: &[Write], open: &[usize], made: &mut [Option<Made>], held: &mut Held) {
-        if open.is_empty() {
-            return;
-        }
         let grouped = self.grouped();
-        let session = match grouped.link().session().await {
-            Ok(session) => session,
-            Err(fault) => return note(Err(fault), open, made),
-        };
-        match self.together(&session, writes, open).await {
+        match self.together(grouped.link(), writes, &open).await {
             Err(fault) if fault.is_locked() => open.iter().for_each(|&at| held.add(at, &writes[at])),
             Err(fault) if !fault.is_outage() => {
-                self.apart(&session, writes, open, fault, made, held).await;
+                self.apart(grouped.link(), writes, &open, fault, &mut made, &mut held).await;
             }
-            applied => note(applied, open, made),
+            applied => note(applied, &open, &mut made),
         }
+        drop(grouped);
+        held.answers(self, writes, made, |made| self.told(made))
     }
 
     /// Makes those whose rows no other transaction has locked, judged by the time when the locks are held. The
     /// others are held.
     async fn past_locks(&self, writes: &[Write], made: &mut [Option<Made>]) -> Result<Held, Fault> {
-        let mut connection = self.retries.take().await?;
-        let lookups = lookups(writes);
-        let values = lookups.as_ref().map(|call| call.values(writes));
-        let statements: Vec<_> = values
-            .iter()
-            .flat_map(|values| [Kept::LockFree, Kept::Seen].map(|kind| (kind, parameters(values))))
-            .collect();
-        let (transaction, rows) = connection.begin(&statements).await?;
-        let free = Free::of(&rows);
+        let session = self.retries.session().await?;
+        let call = lookups(writes);
+        let (transaction, free) = match &call {
+            Some(call) => {
+                let values = call.values(writes);
+                let both = [Kept::LockFree, Kept::Seen].map(|kind| (kind, parameters(&values)));
+                let opened = session.open(&both).await;
+                if opened.as_ref().is_err_and(Fault::is_stale) {
+                    session.forget().await;
+                }
+                let (transaction, rows) = opened?;
+                (transaction, Free::of(&rows))
+            }
+            None => (session.open(&[]).await?.0, Free::default()),
+        };
         let mut held = Held::default();
         let mut open = Vec::new();
         for (at, write) in writes.iter().enumerate() {
@@ -160,7 +155,10 @@ impl Writer {
         }
         match self.commit(transaction, writes, &open).await {
             Err(fault) if !fault.is_outage() => {
-                self.apart(connection.session(), writes, &open, fault, made, &mut held).await;
+                if fault.is_stale() {
+                    session.forget().await;
+                }
+                self.apart(&self.retries, writes, &open, fault, made, &mut held).await;
             }
             applied => note(applied, &open, made),
         }
@@ -182,16 +180,12 @@ impl Writer {
     }
 
     /// All of them or none; the places of those that were applied.
-    async fn together(
-        &self,
-        session: &Session,
-        writes: &[Write],
-        open: &[usize],
-    ) -> Result<HashSet<usize>, Fault> {
+    async fn together(&self, link: &Link, writes: &[Write], open: &[usize]) -> Result<HashSet<usize>, Fault> {
         let calls = calls(writes, open);
         if calls.is_empty() {
             return Ok(HashSet::new());
         }
+        let session = link.session().await?;
         let values: Vec<Vec<Value<'_>>> = calls.iter().map(|call| call.values(writes)).collect();
         let rows = match (&calls[..], &values[..]) {
             ([call], [values]) => vec![session.run(call.kind, &parameters(values)).await?],
@@ -207,7 +201,7 @@ impl Writer {
     /// Each on its own; `fault` is what failed them together. Those that have to wait for a lock are held.
     async fn apart(
         &self,
-        session: &Session,
+        link: &Link,
         writes: &[Write],
         open: &[usize],
         fault: Fault,
@@ -215,7 +209,7 @@ impl Writer {
         held: &mut Held,
     ) {
         if let [only] = open {
-            return self.settle(session, writes, *only, Err(fault), made, held).await;
+            return self.settle(link, writes, *only, Err(fault), made, held).await;
         }
         for wave in waves(open.iter().map(|&at| (at, &writes[at]))) {
             let (after, free): (Vec<usize>, Vec<usize>) =
@@ -223,14 +217,18 @@ impl Writer {
             for at in after {
                 held.add(at, &writes[at]);
             }
-            for (at, answer) in free.iter().zip(self.each(session, writes, &free).await) {
-                self.settle(session, writes, *at, answer, made, held).await;
+            for (at, answer) in free.iter().zip(self.each(link, writes, &free).await) {
+                self.settle(link, writes, *at, answer, made, held).await;
             }
         }
     }
 
     /// Writes of different rows, each in a transaction of its own.
-    async fn each(&self, session: &Session, writes: &[Write], places: &[usize]) -> Vec<Made> {
+    async fn each(&self, link: &Link, writes: &[Write], places: &[usize]) -> Vec<Made> {
+        let session = match link.session().await {
+            Ok(session) => session,
+            Err(fault) => return places.iter().map(|_| Err(fault.clone())).collect(),
+        };
         let calls: Vec<Call> = places.iter().map(|&at| Call::one(writes, at)).collect();
         let values: Vec<Vec<Value<'_>>> = calls.iter().map(|call| call.values(writes)).collect();
         let statements: Vec<_> =
@@ -245,7 +243,7 @@ impl Writer {
     /// What the answer to a write that is alone means, after as many attempts as it takes.
     async fn settle(
         &self,
-        session: &Session,
+        link: &Link,
         writes: &[Write],
         at: usize,
         answer: Made,
@@ -253,9 +251,7 @@ impl Writer {
         held: &mut Held,
     ) {
         let answer = match answer {
-            Err(fault) if fault.is_collision() || fault.is_stale() => {
-                again(|| alone(session, writes, at)).await
-            }
+            Err(fault) if fault.is_collision() || fault.is_stale() => again(|| alone(link, writes, at)).await,
             answer => answer,
         };
         match answer {
@@ -349,8 +345,9 @@ impl Free {
 }
 
 /// Makes a write alone.
-async fn alone(session: &Session, writes: &[Write], at: usize) -> Made {
+async fn alone(link: &Link, writes: &[Write], at: usize) -> Made {
     let call = Call::one(writes, at);
+    let session = link.session().await?;
     session.run(call.kind, &parameters(&call.values(writes))).await.map(outcome)
 }
 

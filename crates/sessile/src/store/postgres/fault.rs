@@ -11,6 +11,7 @@ use tokio_postgres::error::{DbError, Severity, SqlState};
 
 use crate::store::StoreError;
 use crate::store::limit::TimeLimit;
+use crate::store::tls;
 use crate::store::url::for_shell;
 
 pub(super) const NAME: &str = "postgres";
@@ -78,7 +79,10 @@ impl From<tokio_postgres::Error> for Fault {
                 false => Fault::Refused(Refusal { code: said.code().clone(), message }),
             };
         }
-        let words = words(&error);
+        let words = match tls::explained(&error) {
+            Some(explained) => explained.to_owned(),
+            None => words(&error),
+        };
         if error.is_closed() || error.source().is_some_and(|source| source.is::<io::Error>()) {
             return Fault::Cut(words);
         }

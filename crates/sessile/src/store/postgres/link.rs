@@ -4,8 +4,6 @@
 //! pauses and jitter; meanwhile a caller is told so within a bounded time. A statement that was cut off
 //! is never sent again from here: only its caller knows whether that is safe.
 
-mod owned;
-
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -20,13 +18,11 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::fault::{Fault, Place};
 pub(super) use super::pipeline::Parameter;
-use super::pipeline::{Access, Pipeline, Request};
+use super::pipeline::{Access, OpenTransaction, Pipeline, Request};
 use super::pooler::{self, Pooling};
 use super::settings;
 use super::sql::{self, Kept, Sql};
 use crate::store::backoff::pause;
-
-pub(super) use owned::{OwnLink, Transaction};
 
 /// A connection that lived shorter than this is a failed attempt.
 const SETTLED: Duration = Duration::from_secs(1);
@@ -224,6 +220,21 @@ impl Session {
         self.in_time(all).await
     }
 
+    /// Begins a transaction with these statements, in one round trip. Requests of others wait for its end.
+    pub(super) async fn open(
+        &self,
+        statements: &[(Kept, Vec<Parameter<'_>>)],
+    ) -> Result<(Transaction<'_>, Vec<Vec<Row>>), Fault> {
+        let opened = async {
+            let access = self.pipeline.own().await?;
+            let prepared = self.all_prepared(&access, statements).await?;
+            self.log(BEGIN);
+            access.open(self.begin(), self.requests(&prepared, statements)).await
+        };
+        let (open, rows) = self.in_time(opened).await?;
+        Ok((Transaction { session: self, open }, rows))
+    }
+
     fn begin(&self) -> &str {
         self.local.as_deref().unwrap_or(BEGIN)
     }
@@ -331,6 +342,40 @@ impl Session {
     /// The SQL log: target `sessile::sql`, one event per statement, without values.
     fn log(&self, statement: &str) {
         tracing::trace!(target: "sessile::sql", statement, database = &*self.place.server);
+    }
+}
+
+/// A transaction that holds locks while its caller decides. Dropped in the middle, it gives its connection up.
+pub(super) struct Transaction<'a> {
+    session: &'a Session,
+    open: OpenTransaction<'a>,
+}
+
+impl Transaction<'_> {
+    /// Runs the last statements and commits, in one round trip. An error means that nothing was done, or that the
+    /// connection broke.
+    pub(super) async fn commit(
+        self,
+        statements: &[(Kept, Vec<Parameter<'_>>)],
+    ) -> Result<Vec<Vec<Row>>, Fault> {
+        let Transaction { session, open } = self;
+        let all = async {
+            let prepared = match session.all_prepared(open.access(), statements).await {
+                Ok(prepared) => prepared,
+                Err(fault) => {
+                    open.roll_back().await?;
+                    return Err(fault);
+                }
+            };
+            session.log(COMMIT);
+            open.commit(session.requests(&prepared, statements)).await
+        };
+        session.in_time(all).await
+    }
+
+    /// Undoes it.
+    pub(super) async fn roll_back(self) -> Result<(), Fault> {
+        self.session.in_time(self.open.roll_back()).await
     }
 }
 

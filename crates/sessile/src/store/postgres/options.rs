@@ -105,13 +105,18 @@ impl PostgresOptions {
     /// hosts, separated by commas, are tried in turn; add `?target_session_attrs=read-write` to reach
     /// the one that is the primary. `?host=/var/run/postgresql` is a socket. What is left out comes from
     /// `PGHOST`, `PGPORT`, `PGUSER`, `PGPASSWORD` (or `~/.pgpass`), `PGDATABASE`, `PGSSLMODE`,
-    /// `PGSSLROOTCERT` and `PGAPPNAME`. Options of ours: `?table=`, `?schema=`, `?connections=`,
-    /// `?pooler=transaction`, `?feed_url=`.
+    /// `PGSSLROOTCERT`, `PGSSLCERT`, `PGSSLKEY` and `PGAPPNAME`. Options of ours: `?table=`, `?schema=`,
+    /// `?connections=`, `?pooler=transaction`, `?feed_url=`. The values of options are percent-decoded; `+` is a
+    /// plus sign.
     ///
-    /// `?sslmode=` is libpq's: `disable`; `prefer`, the default, encrypts where the server can;
-    /// `require` always; `verify-ca` and `verify-full` also verify the server, against `sslrootcert`
-    /// (a file, or `system`, the default here). Only `verify-full` keeps an impostor from reading the
-    /// sessions, and from asking for the password in clear: use it wherever the network is not yours.
+    /// `?sslmode=` is libpq's: `disable`; `prefer`, the default, encrypts if the server supports it;
+    /// `require` always encrypts; `verify-ca` also verifies that the server's certificate is issued by
+    /// `sslrootcert` (a file, or `system`, the default here), and `verify-full` that it is valid for the host.
+    /// `sslrootcert` without a mode means `verify-ca`, and `system` means `verify-full`. A self-signed
+    /// certificate is its own `sslrootcert`. `sslcert` and `sslkey` are the client's certificate and its key, in
+    /// PEM. The names of MySQL's client are accepted too (`ssl-mode`, `ssl-ca`, `ssl-cert`, `ssl-key`).
+    /// Only `verify-full` keeps an impostor from reading the sessions, and from asking for the password in clear:
+    /// use it on every network that others can reach.
     ///
     /// # Errors
     /// If the URL cannot be read, if the server cannot be reached or does not let us in, or if the
@@ -127,8 +132,7 @@ impl PostgresOptions {
     pub async fn client(url: &str) -> Result<tokio_postgres::Client, StoreError> {
         let address = Address::parse(url).map_err(|error| backend("read the store URL", error))?;
         let destination = complete(&address)?;
-        let tls = tls::connector(destination.ssl_mode, destination.root_certificate.as_deref())
-            .map_err(|problem| backend("prepare TLS", problem))?;
+        let tls = tls::connector(&destination.tls).map_err(|problem| backend("prepare TLS", problem))?;
         let (client, wire) = link::bare(&destination.config, tls).await.map_err(unavailable)?;
         tokio::spawn(wire);
         Ok(client)
@@ -200,8 +204,7 @@ fn complete(address: &Address) -> Result<Destination, StoreError> {
 }
 
 fn target(destination: Destination) -> Result<Target, StoreError> {
-    let tls = tls::connector(destination.ssl_mode, destination.root_certificate.as_deref())
-        .map_err(|problem| backend("prepare TLS", problem))?;
+    let tls = tls::connector(&destination.tls).map_err(|problem| backend("prepare TLS", problem))?;
     Ok(Target::new(destination.config, tls))
 }
 

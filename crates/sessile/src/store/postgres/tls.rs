@@ -1,213 +1,53 @@
-//! Encryption on the way to the server, meant as users of libpq mean `sslmode`.
+//! TLS as the driver takes it.
 
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
-
-use rustls::client::WebPkiServerVerifier;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-/// `sslmode`: whether the way is encrypted, and how sure one is of who is at its other end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) enum SslMode {
-    /// Never encrypted.
-    Disable,
-    /// Encrypted where the server offers it.
-    #[default]
-    Prefer,
-    /// Encrypted or not at all; by whom, nobody asks, unless a root certificate is named.
-    Require,
-    /// The server's certificate comes from a trusted root.
-    VerifyCa,
-    /// And is made out to the host that was asked for.
-    VerifyFull,
-}
+use crate::store::tls::{SslMode, TlsOptions};
 
-impl SslMode {
-    pub(super) fn parse(text: &str) -> Option<SslMode> {
-        Some(match text {
-            "disable" => SslMode::Disable,
-            // libpq then tries encryption last instead of first: the end is the same.
-            "allow" | "prefer" => SslMode::Prefer,
-            "require" => SslMode::Require,
-            "verify-ca" => SslMode::VerifyCa,
-            "verify-full" => SslMode::VerifyFull,
-            _ => return None,
-        })
-    }
-
-    /// What the driver has to know of it.
-    pub(super) fn of_driver(self) -> tokio_postgres::config::SslMode {
-        use tokio_postgres::config::SslMode as Driver;
-        match self {
-            SslMode::Disable => Driver::Disable,
-            SslMode::Prefer => Driver::Prefer,
-            SslMode::Require | SslMode::VerifyCa | SslMode::VerifyFull => Driver::Require,
-        }
+/// The mode in the driver's words.
+pub(super) fn of_driver(mode: SslMode) -> tokio_postgres::config::SslMode {
+    use tokio_postgres::config::SslMode as Driver;
+    match mode {
+        SslMode::Disable => Driver::Disable,
+        SslMode::Prefer => Driver::Prefer,
+        SslMode::Require | SslMode::VerifyCa | SslMode::VerifyFull => Driver::Require,
     }
 }
 
-/// The connector; `None` where the way is not to be encrypted.
+/// The connector; `None` if connections are not encrypted.
 ///
 /// # Errors
-/// When there are no root certificates to verify against, in words.
-pub(super) fn connector(mode: SslMode, roots: Option<&Path>) -> Result<Option<MakeRustlsConnect>, String> {
-    let provider = Arc::new(ring::default_provider());
-    let verifier: Arc<dyn ServerCertVerifier> = match (mode, roots) {
-        (SslMode::Disable, _) => return Ok(None),
-        (SslMode::Prefer, _) | (SslMode::Require, None) => Arc::new(Unverified(Arc::clone(&provider))),
-        (SslMode::VerifyFull, _) => verifier(roots, &provider)?,
-        // As libpq: a root certificate is not named in vain.
-        (SslMode::Require | SslMode::VerifyCa, _) => {
-            Arc::new(AnyName(verifier(roots, &provider)?, Arc::clone(&provider)))
-        }
-    };
-    let config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| error.to_string())?
-        .dangerous()
-        .with_custom_certificate_verifier(verifier)
-        .with_no_client_auth();
-    Ok(Some(MakeRustlsConnect::new(config)))
-}
-
-/// Against the certificates in this file, or those that the operating system trusts.
-fn verifier(
-    roots: Option<&Path>,
-    provider: &Arc<CryptoProvider>,
-) -> Result<Arc<WebPkiServerVerifier>, String> {
-    let (certificates, from) = match roots.filter(|path| *path != Path::new("system")) {
-        Some(path) => (read(path)?, path.to_owned()),
-        None => (
-            rustls_native_certs::load_native_certs().certs,
-            PathBuf::from("the certificates that the system trusts"),
-        ),
-    };
-    let mut store = RootCertStore::empty();
-    store.add_parsable_certificates(certificates);
-    WebPkiServerVerifier::builder_with_provider(Arc::new(store), Arc::clone(provider))
-        .build()
-        .map_err(|error| format!("no root certificate in {}: {error}", from.display()))
-}
-
-fn read(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
-    CertificateDer::pem_file_iter(path)
-        .and_then(Iterator::collect)
-        .map_err(|error| format!("the root certificate {} cannot be read: {error}", path.display()))
-}
-
-/// Takes any certificate: `require` keeps listeners out, not impostors.
-#[derive(Debug)]
-struct Unverified(Arc<CryptoProvider>);
-
-/// Verifies the chain, and takes any name.
-#[derive(Debug)]
-struct AnyName(Arc<WebPkiServerVerifier>, Arc<CryptoProvider>);
-
-impl ServerCertVerifier for Unverified {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, certificate, signed, &self.0.signature_verification_algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, certificate, signed, &self.0.signature_verification_algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
-    }
-}
-
-impl ServerCertVerifier for AnyName {
-    fn verify_server_cert(
-        &self,
-        certificate: &CertificateDer<'_>,
-        chain: &[CertificateDer<'_>],
-        name: &ServerName<'_>,
-        ocsp: &[u8],
-        now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        use rustls::Error::InvalidCertificate;
-        // The name is the last thing that is looked at.
-        match self.0.verify_server_cert(certificate, chain, name, ocsp, now) {
-            Err(InvalidCertificate(
-                CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
-            )) => Ok(ServerCertVerified::assertion()),
-            judged => judged,
-        }
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, certificate, signed, &self.1.signature_verification_algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, certificate, signed, &self.1.signature_verification_algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.supported_verify_schemes()
-    }
+/// Which file cannot be used, and why.
+pub(super) fn connector(options: &TlsOptions) -> Result<Option<MakeRustlsConnect>, String> {
+    Ok(options.config()?.map(MakeRustlsConnect::new))
 }
 
 #[cfg(test)]
 mod tests {
     use std::io::{Read, Write};
     use std::net::{SocketAddr, TcpListener};
+    use std::sync::Arc;
     use std::sync::mpsc::{Receiver, channel};
 
-    use rustls::pki_types::PrivateKeyDer;
+    use rustls::pki_types::pem::PemObject;
+    use rustls::pki_types::{CertificateDer, PrivateKeyDer};
     use rustls::{ServerConfig, ServerConnection, StreamOwned};
     use sessile_test_network::{Authority, Certificate};
     use tokio_postgres::Config;
 
     use super::*;
 
-    /// Takes connections as PostgreSQL does until it knows who is there; tells what it then reads, or
-    /// nothing where the client turned away.
+    /// Takes connections as PostgreSQL does until the client has said who it is; sends what it then reads, or
+    /// nothing if the client closed the connection.
     fn server(shown: &Certificate) -> (SocketAddr, Receiver<Vec<u8>>) {
-        let provider = Arc::new(ring::default_provider());
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let certificates = CertificateDer::pem_file_iter(&shown.certificate).unwrap();
         let config = ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .unwrap()
             .with_no_client_auth()
             .with_single_cert(
-                read(Path::new(&shown.certificate)).unwrap(),
+                certificates.map(Result::unwrap).collect(),
                 PrivateKeyDer::from_pem_file(&shown.key).unwrap(),
             )
             .unwrap();
@@ -232,16 +72,27 @@ mod tests {
         (address, told)
     }
 
-    /// Whether the client says who it is, through the encrypted way.
-    async fn trusts(shown: &Certificate, mode: &str, host: &str, roots: Option<&str>) -> bool {
+    fn options(mode: &str, roots: Option<&str>) -> TlsOptions {
+        TlsOptions { mode: SslMode::parse(mode), roots: roots.map(Into::into), ..TlsOptions::default() }
+    }
+
+    /// Whether the client says who it is, on an encrypted connection; and the error that it ends with.
+    async fn connects(shown: &Certificate, mode: &str, host: &str, roots: Option<&str>) -> (bool, String) {
         let (address, told) = server(shown);
-        let mode = SslMode::parse(mode).unwrap();
-        let tls = connector(mode, roots.map(Path::new)).unwrap().unwrap();
+        let options = options(mode, roots);
+        let tls = connector(&options).unwrap().unwrap();
         let mut config = Config::new();
-        config.host(host).hostaddr(address.ip()).port(address.port()).user("ada").ssl_mode(mode.of_driver());
+        let mode = of_driver(options.mode());
+        config.host(host).hostaddr(address.ip()).port(address.port()).user("ada").ssl_mode(mode);
         // It ends here in any case: that server knows no more of the protocol.
-        assert!(config.connect(tls).await.is_err());
-        told.recv().unwrap().windows(8).any(|part| part == b"user\0ada")
+        let Err(error) = config.connect(tls).await else { panic!("connected") };
+        let explained = crate::store::tls::explained(&error)
+            .map_or_else(|| super::super::fault::words(&error), str::to_owned);
+        (told.recv().unwrap().windows(8).any(|part| part == b"user\0ada"), explained)
+    }
+
+    async fn trusts(shown: &Certificate, mode: &str, host: &str, roots: Option<&str>) -> bool {
+        connects(shown, mode, host, roots).await.0
     }
 
     #[tokio::test]
@@ -267,13 +118,37 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_root_certificate_that_is_not_there_is_named() {
-        let Err(error) = connector(SslMode::VerifyFull, Some(Path::new("absent.pem"))) else { panic!() };
-        assert!(error.contains("absent.pem cannot be read"), "{error}");
+    /// `openssl req -x509` makes certificates that are their own root and call themselves an authority.
+    #[tokio::test]
+    async fn a_self_signed_certificate_is_its_own_root() {
         let authority = Authority::new();
-        let shown = authority.certify("db.example");
-        let Err(error) = connector(SslMode::VerifyFull, Some(Path::new(&shown.key))) else { panic!() };
-        assert!(error.contains("no root certificate in "), "{error}");
+        let other = authority.root();
+        for is_authority in [false, true] {
+            let shown = authority.self_signed("db.example", is_authority);
+            let own = Some(shown.certificate.as_str());
+            for (mode, host, roots, trusted) in [
+                ("verify-ca", "elsewhere.example", own, true),
+                ("verify-full", "db.example", own, true),
+                ("verify-full", "elsewhere.example", own, false),
+                ("verify-full", "db.example", Some(other.as_str()), false),
+                ("verify-ca", "db.example", Some(other.as_str()), false),
+                ("require", "elsewhere.example", None, true),
+            ] {
+                let (trusts, said) = connects(&shown, mode, host, roots).await;
+                assert_eq!(trusts, trusted, "{is_authority} {mode} {host}: {said}");
+                if roots == Some(other.as_str()) {
+                    assert!(said.contains("with sslrootcert (ssl-ca)"), "{said}");
+                }
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_certificate_without_a_name_is_verified_by_its_root() {
+        let (authority, stranger) = (Authority::new(), Authority::new());
+        let (shown, root) = (authority.certify_common_name("MySQL_Server"), authority.root());
+        assert!(trusts(&shown, "verify-ca", "db.example", Some(&root)).await);
+        assert!(!trusts(&shown, "verify-full", "db.example", Some(&root)).await);
+        assert!(!trusts(&shown, "verify-ca", "db.example", Some(&stranger.root())).await);
     }
 }

@@ -41,6 +41,7 @@ scripts! {
     DELETE_USER = "lua/delete_user.lua";
     PRUNE = "lua/prune.lua";
     PRUNE_USER = "lua/prune_user.lua";
+    CHECK_RIGHTS = "lua/check_rights.lua";
 }
 
 /// An argument: borrowed where it may be large.

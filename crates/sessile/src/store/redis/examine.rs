@@ -1,36 +1,12 @@
 //! Looks at the server as a person on call would. What it tells of itself is believed; what it does not tell
 //! is said to be unknown. A row is made and deleted again, for there is no transaction that could be undone.
 
-use std::collections::HashMap;
-
 use super::RedisStore;
 use super::call;
-use super::settings::{KNOWN_POLICIES, strings};
+use super::server::ServerInfo as Node;
+use super::settings::{eviction, strings};
 use crate::record::Clock;
 use crate::store::{Finding, StoreError, Verdict, finding, trial};
-
-/// What one node says of itself in `INFO`.
-struct Node(HashMap<String, String>);
-
-impl Node {
-    /// All nodes whose `INFO` is among these texts.
-    fn all(texts: &[String]) -> Vec<Node> {
-        texts.iter().filter(|text| text.contains("redis_version:")).map(|text| Node::of(text)).collect()
-    }
-
-    fn of(text: &str) -> Node {
-        let lines = text.lines().filter_map(|line| line.split_once(':'));
-        Node(lines.map(|(name, value)| (name.to_owned(), value.trim().to_owned())).collect())
-    }
-
-    fn get(&self, name: &str) -> &str {
-        self.0.get(name).map_or("?", String::as_str)
-    }
-
-    fn number(&self, name: &str) -> u64 {
-        self.get(name).parse().unwrap_or(0)
-    }
-}
 
 /// The nodes first, then the clock and a row, then what an answered write is worth.
 pub(super) async fn examine(store: &RedisStore, clock: &dyn Clock) -> Result<Vec<Finding>, StoreError> {
@@ -41,9 +17,8 @@ pub(super) async fn examine(store: &RedisStore, clock: &dyn Clock) -> Result<Vec
         answer.map(|value| strings(value, &mut texts)).map_err(store.error("examine"))?;
         Ok::<_, StoreError>(texts)
     };
-    let (nodes, mut findings) = match told(&["INFO"]).await {
-        Ok(texts) => {
-            let nodes = Node::all(&texts);
+    let (nodes, mut findings) = match inner.info().await.map_err(store.error("examine")) {
+        Ok(nodes) => {
             let server = server(&nodes, &inner.place.server);
             (nodes, vec![server])
         }
@@ -63,34 +38,29 @@ pub(super) async fn examine(store: &RedisStore, clock: &dyn Clock) -> Result<Vec
     }
     let sync = inner.setting("appendfsync").await;
     let guarded = inner.setting("min-replicas-to-write").await.iter().any(|count| count != "0");
-    findings.extend(worth(&nodes, sync.iter().next().map(String::as_str), guarded));
+    findings.extend(worth(&nodes, sync.first().map(String::as_str), guarded));
     Ok(findings)
 }
 
 /// Which server answered, and whether it is one to write to.
 fn server(nodes: &[Node], place: &str) -> Finding {
-    let mut versions: Vec<&str> = nodes.iter().map(|node| node.get("redis_version")).collect();
-    versions.dedup();
+    let mut products: Vec<String> = nodes.iter().filter_map(Node::product).collect();
+    products.dedup();
     let seen = match nodes.len() {
         0 => format!("{place}, which does not tell what it is"),
-        1 => format!("Redis {} at {place}", versions.join(", ")),
-        count => format!("Redis {} at {place}, {count} primaries", versions.join(", ")),
+        1 => format!("{} at {place}", products.join(", ")),
+        count => format!("{} at {place}, {count} primaries", products.join(", ")),
     };
-    if nodes.iter().any(|node| is_too_old(node.get("redis_version"))) {
+    if nodes.iter().any(Node::is_too_old) {
         let meaning = "Some of what sessile asks for is not known to it.";
-        return Finding::wrong("server", seen, meaning).with_remedy("use Redis 6.2 or later");
+        return Finding::wrong("server", seen, meaning).with_remedy("use Redis 6.2 or later, or Valkey");
     }
-    if nodes.iter().any(|node| node.get("role") == "slave") {
+    if nodes.iter().any(Node::is_replica) {
         let meaning = "Every change is refused: nobody can sign in, nobody can sign out.";
         return Finding::wrong("server", format!("{seen}, a replica"), meaning)
             .with_remedy("name the primary");
     }
     Finding::good("server", seen, "It answers.")
-}
-
-fn is_too_old(version: &str) -> bool {
-    let mut numbers = version.split('.').map_while(|part| part.parse::<u32>().ok());
-    (numbers.next().unwrap_or(u32::MAX), numbers.next().unwrap_or(0)) < (6, 2)
 }
 
 fn cluster(told: &Node) -> Finding {
@@ -168,9 +138,7 @@ fn disk(nodes: &[Node]) -> Option<Finding> {
 
 fn room(nodes: &[Node]) -> Finding {
     const NAME: &str = "maxmemory-policy";
-    let forgets = |node: &&Node| KNOWN_POLICIES.contains(&node.get("maxmemory_policy"));
-    if let Some(node) = nodes.iter().find(forgets) {
-        let policy = node.get("maxmemory_policy");
+    if let Some((node, policy)) = nodes.iter().find_map(|node| Some((node, eviction(node)?))) {
         let remedy = "as its administrator: CONFIG SET maxmemory-policy noeviction, then CONFIG REWRITE";
         if node.number("maxmemory") == 0 {
             let meaning = "Once maxmemory is set, Redis signs people out to make room.";

@@ -11,6 +11,10 @@ use crate::store::limit::TimeLimit;
 
 pub(super) const NAME: &str = "redis";
 
+/// What would give a user the rights that the store needs.
+pub(super) const RIGHTS: &str = "as its administrator: ACL SETUSER the user of the URL with +@read +@write \
+    +@scripting +@connection +info on all keys that begin with the prefix";
+
 /// Which server: what a message about it has to name.
 #[derive(Debug)]
 pub(super) struct Place {
@@ -31,6 +35,8 @@ pub(super) enum Fault {
     Slow,
     /// The server refused.
     Refused(Refusal),
+    /// The server cannot keep sessions: what is wrong with it, and what would be right.
+    Unfit { problem: String, remedy: String },
     /// Anything else, such as an answer that makes no sense.
     Other(String),
 }
@@ -40,6 +46,17 @@ pub(super) enum Fault {
 pub(super) struct Refusal {
     code: String,
     message: String,
+}
+
+impl Refusal {
+    pub(super) fn code(&self) -> &str {
+        &self.code
+    }
+
+    /// Whether the credentials are refused: a password that was changed while the store was open, for example.
+    fn is_of_login(&self) -> bool {
+        matches!(&*self.code, "WRONGPASS" | "NOAUTH" | "DENIED")
+    }
 }
 
 impl fmt::Display for Refusal {
@@ -60,8 +77,11 @@ impl From<RedisError> for Fault {
             (ErrorKind::ClusterConnectionNotFound, _) => Fault::Away(words(&error)),
             (ErrorKind::Server(_) | ErrorKind::Extension, Some(code)) => {
                 let said = error.detail().unwrap_or_default();
-                // An unknown command is repeated with its arguments.
-                let said = said.split("with args beginning").next().unwrap_or_default();
+                // General errors quote arguments, which may be anything.
+                let said = match code {
+                    "ERR" => said.split(['\'', '"', '`']).next().unwrap_or_default(),
+                    _ => said,
+                };
                 Fault::Refused(Refusal { code: code.to_owned(), message: said.trim_end().to_owned() })
             }
             _ => Fault::Other(words(&error)),
@@ -84,6 +104,17 @@ pub(super) fn words(error: &dyn Error) -> String {
     words
 }
 
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Fault::Away(why) | Fault::Cut(why) | Fault::Other(why) => f.write_str(why),
+            Fault::Slow => f.write_str("no answer in time"),
+            Fault::Refused(refusal) => refusal.fmt(f),
+            Fault::Unfit { problem, remedy } => write!(f, "{problem} ({remedy})"),
+        }
+    }
+}
+
 impl Fault {
     /// The same, from an attempt to connect: nothing of ours was sent.
     pub(super) fn unsent(self) -> Fault {
@@ -91,6 +122,14 @@ impl Fault {
             Fault::Cut(why) => Fault::Away(why),
             Fault::Slow => Fault::Away("it cannot be made in time".to_owned()),
             fault => fault,
+        }
+    }
+
+    /// The same, from an attempt to connect again: whatever the server says, it cannot be reached.
+    pub(super) fn unreachable(self) -> Fault {
+        match self {
+            Fault::Away(_) => self,
+            fault => Fault::Away(fault.to_string()),
         }
     }
 
@@ -108,9 +147,10 @@ impl Fault {
     pub(super) fn ends_the_connection(&self) -> bool {
         match self {
             Fault::Cut(_) | Fault::Slow => true,
-            // A primary that has become a replica: another connection may find the new one.
-            Fault::Refused(Refusal { code, .. }) => code == "READONLY",
-            Fault::Away(_) | Fault::Other(_) => false,
+            // A primary that has become a replica, or a user who is no longer logged in: another connection may
+            // find the new one, or be let in.
+            Fault::Refused(Refusal { code, .. }) => matches!(&**code, "READONLY" | "NOAUTH"),
+            Fault::Away(_) | Fault::Other(_) | Fault::Unfit { .. } => false,
         }
     }
 }
@@ -127,6 +167,19 @@ impl Place {
             Fault::Slow => StoreError::Timeout { store: NAME, after: self.limit.length() },
             Fault::Other(what) => backend(action, what),
             Fault::Refused(refusal) => self.refused(action, refusal),
+            Fault::Unfit { problem, remedy } => StoreError::Unsupported { store: NAME, problem, remedy },
+        }
+    }
+
+    /// The error for what happened when the store was opened.
+    pub(super) fn opening_error(&self, fault: Fault) -> StoreError {
+        match fault {
+            Fault::Refused(refusal) if refusal.is_of_login() => StoreError::Refused {
+                store: NAME,
+                reason: format!("{}: {refusal}", self.server),
+                source: Some(refusal.into()),
+            },
+            fault => self.error(&format!("connect to {}", self.server), fault),
         }
     }
 
@@ -138,17 +191,15 @@ impl Place {
                 reason: format!("{} has no memory left: purge, or raise its maxmemory", self.server),
                 source: Some(refusal.into()),
             },
-            // Loading, failing over, without enough replicas, unable to persist, busy with a script.
-            "LOADING" | "MASTERDOWN" | "CLUSTERDOWN" | "TRYAGAIN" | "MOVED" | "ASK" | "READONLY"
-            | "NOREPLICAS" | "MISCONF" | "BUSY" | "UNBLOCKED" => {
+            // Loading, failing over, without enough replicas, unable to persist, busy with a script; a password
+            // that is about to be changed here, too.
+            "WRONGPASS" | "NOAUTH" | "DENIED" | "LOADING" | "MASTERDOWN" | "CLUSTERDOWN" | "TRYAGAIN"
+            | "MOVED" | "ASK" | "READONLY" | "NOREPLICAS" | "MISCONF" | "BUSY" | "UNBLOCKED" => {
                 StoreError::Unavailable { store: NAME, reason, source: Some(refusal.into()) }
             }
             "NOPERM" => StoreError::Schema {
                 problem: format!("{refusal} in {}", self.server),
-                remedy:
-                    "as its administrator: ACL SETUSER the user of the URL with +@read +@write +@scripting \
-                    +@connection +info on the keys that begin with the prefix"
-                        .to_owned(),
+                remedy: RIGHTS.to_owned(),
             },
             _ => backend(action, refusal),
         }

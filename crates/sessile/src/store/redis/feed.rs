@@ -9,7 +9,8 @@
 //!
 //! Behind one address there may be another server than a moment ago, and a connection that stays with the old
 //! one hears nothing. So the second command asks which server it is, and whether it is a primary; and the
-//! connection that the sessions go over is asked, too.
+//! connection that the sessions go over is asked, too. Where sentinels name the server, the feed connects to the
+//! one that the sessions go to.
 //!
 //! In a Cluster every primary is listened to, whatever slots it has, and the second command asks for its view of
 //! the Cluster. As soon as one of them knows a primary that is not listened to, the feed is down. A primary that
@@ -22,17 +23,18 @@ use std::time::Duration;
 
 use futures_util::future::try_join_all;
 use redis::aio::{ConnectionLike, MultiplexedConnection};
-use redis::{Cmd, ConnectionInfo, PushInfo, PushKind, Value};
+use redis::{Cmd, PushInfo, PushKind, Value};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::Inner;
 use super::call::{self, Request};
+use super::connect::{Connector, Endpoint, words};
 use super::fault::{Fault, answer, strange, unavailable};
 use super::keys::Keys;
-use super::link::Opener;
+use super::link::Target;
 use super::row::bytes;
-use super::settings::strings;
+use super::server::ServerInfo;
 use crate::store::listening::{self, Line, Listen};
 use crate::store::{Feed, Hearer, News, StoreError};
 
@@ -82,12 +84,9 @@ impl Listen for Listener {
 
 /// A server that is listened to.
 struct Ear {
-    host: Node,
+    endpoint: Endpoint,
     connection: MultiplexedConnection,
 }
-
-/// A server's address.
-type Node = (String, u16);
 
 impl Listener {
     /// One set of connections, as long as all of them tell.
@@ -117,7 +116,7 @@ impl Listener {
                 Ok(Err(ended)) => return ended,
                 Err(_) => return Ended::Silent,
             }
-            if !self.opener().is_cluster {
+            if !self.inner.dialler.is_cluster() {
                 line.up_since(sent);
             } else if let Some(before) = before.replace(sent) {
                 line.up_since(before);
@@ -131,37 +130,28 @@ impl Listener {
     /// From here on everything is heard.
     async fn begin(&self, over: &Arc<Notify>, line: &Line) -> Result<Vec<Ear>, Ended> {
         let nodes = self.nodes().await?;
-        let listening = nodes.into_iter().map(async |(host, info)| {
+        let listening = nodes.into_iter().map(async |endpoint| {
             let hear = hear(Arc::clone(&line.hearer), self.inner.keys.clone(), Arc::clone(over));
-            let mut connection = self.opener().open(info, hear).await?;
+            let (mut connection, _) = self.connector().open(&endpoint, hear).await?;
             self.ask(&mut connection, self.tracking()).await?;
-            Ok::<Ear, Fault>(Ear { host, connection })
+            Ok::<Ear, Fault>(Ear { endpoint, connection })
         });
         Ok(try_join_all(listening).await?)
     }
 
-    /// What is to be listened to: the server, or all primaries of the Cluster.
-    async fn nodes(&self) -> Result<Vec<(Node, ConnectionInfo)>, Fault> {
-        let named = &self.opener().nodes;
-        let Some(first) = named.first() else { return Err(strange()) };
-        if !self.opener().is_cluster {
-            return Ok(vec![(Node::default(), first.clone())]);
-        }
+    /// What is to be listened to: the server that the sessions go to, or all primaries of the Cluster.
+    async fn nodes(&self) -> Result<Vec<Endpoint>, Fault> {
+        let Target::Cluster(named) = &self.inner.dialler.target else {
+            return Ok(self.inner.link.endpoint().await?.into_iter().collect());
+        };
         let mut fault = strange();
         for node in named {
             let asked = async {
-                let mut connection = self.opener().open(node.clone(), |_| {}).await?;
-                let host = address(node);
-                primaries(self.ask(&mut connection, view()).await?, &host)
+                let (mut connection, _) = self.connector().open(node, |_| {}).await?;
+                primaries(self.ask(&mut connection, view()).await?, node)
             };
             match asked.await {
-                Ok(primaries) => {
-                    let beside = |(host, port): Node| {
-                        let info = self.opener().beside(node, &host, port);
-                        ((host, port), info)
-                    };
-                    return Ok(primaries.into_iter().map(beside).collect());
-                }
+                Ok(primaries) => return Ok(primaries.into_iter().collect()),
                 Err(failed) => fault = failed,
             }
         }
@@ -170,10 +160,10 @@ impl Listener {
 
     /// One sign of life from each.
     async fn sign(&self, ears: &mut [Ear]) -> Result<(), Ended> {
-        let known: BTreeSet<Node> = ears.iter().map(|ear| ear.host.clone()).collect();
+        let known: BTreeSet<Endpoint> = ears.iter().map(|ear| ear.endpoint.clone()).collect();
         let signing = ears.iter_mut().map(async |ear| {
-            self.ask(&mut ear.connection, plain(&["PING"])).await?;
-            match self.opener().is_cluster {
+            self.ask(&mut ear.connection, words(&["PING"])).await?;
+            match self.inner.dialler.is_cluster() {
                 true => self.look_around(ear, &known).await,
                 false => self.look_who_it_is(ear).await,
             }
@@ -181,8 +171,8 @@ impl Listener {
         try_join_all(signing).await.map(drop)
     }
 
-    async fn look_around(&self, ear: &mut Ear, known: &BTreeSet<Node>) -> Result<(), Ended> {
-        let seen = primaries(self.ask(&mut ear.connection, view()).await?, &ear.host.0)?;
+    async fn look_around(&self, ear: &mut Ear, known: &BTreeSet<Endpoint>) -> Result<(), Ended> {
+        let seen = primaries(self.ask(&mut ear.connection, view()).await?, &ear.endpoint)?;
         match seen == *known {
             true => Ok(()),
             false => {
@@ -192,15 +182,17 @@ impl Listener {
     }
 
     async fn look_who_it_is(&self, ear: &mut Ear) -> Result<(), Ended> {
-        let mut texts = Vec::new();
-        strings(self.ask(&mut ear.connection, plain(&["INFO", "server"])).await?, &mut texts);
-        strings(self.ask(&mut ear.connection, plain(&["INFO", "replication"])).await?, &mut texts);
-        if !texts.iter().any(|text| text.contains("role:master")) {
+        let mut told = Vec::new();
+        for section in ["server", "replication"] {
+            told.push(self.ask(&mut ear.connection, words(&["INFO", section])).await?);
+        }
+        let listened_to = ServerInfo::read(told);
+        if listened_to.field("role") != Some("master") {
             return Err(Ended::Elsewhere("the server that was listened to is no primary".to_owned()));
         }
-        let mut of_sessions = Vec::new();
-        strings(self.inner.link.ask(call::plain(&["INFO", "server"])).await?, &mut of_sessions);
-        match run_id(&texts) == run_id(&of_sessions) && run_id(&texts).is_some() {
+        let of_sessions = self.inner.link.ask(call::plain(&["INFO", "server"])).await?;
+        let of_sessions = ServerInfo::read([of_sessions]);
+        match listened_to.run_id() == of_sessions.run_id() && of_sessions.run_id().is_some() {
             true => Ok(()),
             false => {
                 Err(Ended::Elsewhere("the sessions are on another server than was listened to".to_owned()))
@@ -210,7 +202,7 @@ impl Listener {
 
     /// Every change of a key that begins as rows' keys do.
     fn tracking(&self) -> Cmd {
-        plain(&["CLIENT", "TRACKING", "ON", "BCAST", "PREFIX", &self.inner.keys.rows()])
+        words(&["CLIENT", "TRACKING", "ON", "BCAST", "PREFIX", &self.inner.keys.rows()])
     }
 
     async fn ask(&self, connection: &mut MultiplexedConnection, command: Cmd) -> Result<Value, Fault> {
@@ -220,8 +212,8 @@ impl Listener {
         answer(connection.req_packed_command(&request.command()).await?)
     }
 
-    fn opener(&self) -> &Opener {
-        &self.inner.opener
+    fn connector(&self) -> &Connector {
+        &self.inner.dialler.connector
     }
 }
 
@@ -248,28 +240,14 @@ fn hear(hearer: Hearer, keys: Keys, over: Arc<Notify>) -> impl Fn(PushInfo) + Se
     }
 }
 
-fn plain(words: &[&str]) -> Cmd {
-    let mut command = Cmd::new();
-    for word in words {
-        command.arg(word);
-    }
-    command
-}
-
 /// Which node has which slots; known to all versions.
 fn view() -> Cmd {
-    plain(&["CLUSTER", "SLOTS"])
-}
-
-fn address(node: &ConnectionInfo) -> String {
-    match node.addr() {
-        redis::ConnectionAddr::Tcp(host, _) | redis::ConnectionAddr::TcpTls { host, .. } => host.clone(),
-        _ => String::new(),
-    }
+    words(&["CLUSTER", "SLOTS"])
 }
 
 /// The primaries that have slots, as the node at `asked` sees them.
-fn primaries(view: Value, asked: &str) -> Result<BTreeSet<Node>, Fault> {
+fn primaries(view: Value, asked: &Endpoint) -> Result<BTreeSet<Endpoint>, Fault> {
+    let Endpoint::Tcp(asked, _) = asked else { return Err(strange()) };
     let Value::Array(ranges) = view else { return Err(strange()) };
     let primary = |range| {
         let Value::Array(range) = range else { return None };
@@ -278,16 +256,13 @@ fn primaries(view: Value, asked: &str) -> Result<BTreeSet<Node>, Fault> {
         let host = bytes(node.next()?).and_then(|host| String::from_utf8(host).ok());
         let Value::Int(port) = node.next()? else { return None };
         // Nothing, where it knows itself by no name.
-        let host = host.filter(|host| !host.is_empty()).unwrap_or_else(|| asked.to_owned());
-        Some((host, u16::try_from(port).ok()?))
+        let host = host.filter(|host| !host.is_empty()).unwrap_or_else(|| asked.clone());
+        Some(Endpoint::Tcp(host, u16::try_from(port).ok()?))
     };
-    let nodes: BTreeSet<Node> = ranges.into_iter().map(primary).collect::<Option<_>>().ok_or_else(strange)?;
+    let nodes: BTreeSet<Endpoint> =
+        ranges.into_iter().map(primary).collect::<Option<_>>().ok_or_else(strange)?;
     if nodes.is_empty() {
         return Err(Fault::Away("no node of the Cluster has any slots".to_owned()));
     }
     Ok(nodes)
-}
-
-fn run_id(texts: &[String]) -> Option<&str> {
-    texts.iter().flat_map(|text| text.lines()).find_map(|line| line.strip_prefix("run_id:")).map(str::trim)
 }

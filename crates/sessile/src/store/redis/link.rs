@@ -1,8 +1,10 @@
-//! The way to the server: one connection that comes back, or the client's own view of a Cluster.
+//! The connection to the server: one that is made again when it breaks, or those of a Cluster's client.
 //!
-//! Requests pipeline on it, nobody ever checks it out. A single server's connection is held by a task: when
-//! it breaks the task connects again, at once, and then with growing pauses and jitter; meanwhile a caller
-//! is told so within a bounded time. What was cut off is never sent again from here.
+//! Requests are pipelined on it, and none of them has it alone. A task holds the connection to a single server:
+//! when it breaks the task connects again, at once, and then with growing pauses and jitter. Until then a request
+//! fails within a bounded time. A write that was under way is never sent again from here.
+//!
+//! Where there are sentinels, they name the server, and the connection ends when they name another one.
 //!
 //! A Cluster's client follows redirections and failovers by itself, and sends again what a node that went
 //! away has not answered. So a write may arrive twice there, and the scripts see to it that it counts once.
@@ -11,122 +13,162 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use futures_util::StreamExt;
 use futures_util::future::join_all;
+use futures_util::stream::FuturesUnordered;
 use redis::aio::{ConnectionLike, MultiplexedConnection};
 use redis::cluster::ClusterClient;
 use redis::cluster_async::ClusterConnection;
 use redis::{
-    AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, Pipeline, PushInfo, PushKind,
-    TlsCertificates, Value,
+    ConnectionAddr, ConnectionInfo, IntoConnectionInfo, Pipeline, ProtocolVersion, PushInfo, PushKind,
+    RedisConnectionInfo, Value,
 };
 use tokio::sync::{Notify, watch};
 
-use super::address::Address;
+use super::address::{Address, Topology};
 use super::call::Request;
-use super::fault::{Fault, Place, answer, backend, words};
+use super::connect::{Connector, Endpoint};
+use super::fault::{Fault, Place, answer, strange};
+use super::node::{NodeConnection, Registered};
+use super::sentinel::{Primary, Sentinels};
 use crate::store::StoreError;
 use crate::store::backoff::pause;
 
 /// A connection that lived shorter than this is a failed attempt.
 const SETTLED: Duration = Duration::from_secs(1);
+/// Attempts to connect are this far apart at least. After that, the next request makes one.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(500);
 
 pub(super) type Answer = Result<Value, Fault>;
 
-/// How to connect.
+/// How to reach the servers.
+#[derive(Clone)]
 pub(super) struct Dialler {
-    way: Way,
+    pub(super) connector: Connector,
+    pub(super) target: Target,
+    /// Whether a replica is connected to, which sessions cannot be kept in.
+    takes_replicas: bool,
     place: Arc<Place>,
-    opener: Opener,
 }
 
-enum Way {
-    Single(Box<Client>),
-    Cluster(Box<ClusterClient>),
+#[derive(Clone)]
+pub(super) enum Target {
+    Single(Endpoint),
+    Sentinel(Sentinels),
+    /// Some of the nodes.
+    Cluster(Vec<Endpoint>),
 }
 
 impl Dialler {
     pub(super) fn new(address: &Address, place: Arc<Place>) -> Result<Dialler, StoreError> {
-        let wrong = |error: redis::RedisError| backend("prepare the connection", words(&error));
-        let certificates = match &address.root_certificate {
-            Some(path) => Some(std::fs::read(path).map_err(|error| {
-                backend(
-                    "prepare TLS",
-                    format!("the root certificate {} cannot be read: {error}", path.display()),
-                )
-            })?),
-            None => None,
-        };
-        if address.tls {
-            // The client takes what the process has, and panics when that is not settled.
-            let _ = rustls::crypto::ring::default_provider().install_default();
-        }
-        let tls = TlsCertificates { client_tls: None, root_cert: certificates };
-        let nodes = address.nodes().map_err(wrong)?;
-        let opener = Opener { nodes, tls: tls.clone(), is_cluster: address.cluster, place };
-        let place = Arc::clone(&opener.place);
-        let way = if address.cluster {
-            let mut builder = ClusterClient::builder(opener.nodes.clone())
-                .connection_timeout(place.limit.length())
-                .response_timeout(place.limit.length())
-                .tcp_settings(redis::io::tcp::TcpSettings::default().set_nodelay(true))
-                // A failover takes seconds: asked often enough, not too often.
-                .min_retry_wait(10)
-                .max_retry_wait(250)
-                .retries(64);
-            if address.tls && tls.root_cert.is_some() {
-                builder = builder.certs(tls);
+        let connector = Connector::new(address, &place)?;
+        let endpoints = address.endpoints.clone();
+        let target = match &address.topology {
+            Topology::Cluster => Target::Cluster(endpoints),
+            Topology::Sentinel { primary } => {
+                let connector = connector.with_login(&address.sentinel_login);
+                Target::Sentinel(Sentinels::new(connector, endpoints, primary.clone()))
             }
-            Way::Cluster(Box::new(builder.build().map_err(wrong)?))
-        } else {
-            let client = opener.nodes.first().map_or_else(
-                || Err((redis::ErrorKind::InvalidClientConfig, "no host is named").into()),
-                |node| opener.client(node.clone()),
-            );
-            Way::Single(Box::new(client.map_err(wrong)?))
+            Topology::Single => match <[Endpoint; 1]>::try_from(endpoints) {
+                Ok([endpoint]) => Target::Single(endpoint),
+                Err(_) => return Err(place.error("read the store URL", strange())),
+            },
         };
-        Ok(Dialler { way, place, opener })
+        Ok(Dialler { connector, target, takes_replicas: false, place })
     }
-}
 
-/// How to reach single servers: the one that the URL names, or the nodes of a Cluster.
-#[derive(Clone)]
-pub(super) struct Opener {
-    /// Those that the URL names.
-    pub(super) nodes: Vec<ConnectionInfo>,
-    tls: TlsCertificates,
-    pub(super) is_cluster: bool,
-    pub(super) place: Arc<Place>,
-}
+    /// To be looked at, not to keep sessions in.
+    pub(super) fn taking_replicas(self) -> Dialler {
+        Dialler { takes_replicas: true, ..self }
+    }
 
-impl Opener {
-    fn client(&self, node: ConnectionInfo) -> redis::RedisResult<Client> {
-        let is_encrypted = matches!(node.addr(), ConnectionAddr::TcpTls { .. });
-        match is_encrypted && self.tls.root_cert.is_some() {
-            true => Client::build_with_tls(node, self.tls.clone()),
-            false => Client::open(node),
+    pub(super) fn is_cluster(&self) -> bool {
+        matches!(self.target, Target::Cluster(_))
+    }
+
+    /// A connection to the server, or to the primary that the sentinels name.
+    async fn dial(&self) -> Result<Session, Fault> {
+        match &self.target {
+            Target::Single(endpoint) => self.dial_server(endpoint.clone(), None).await,
+            Target::Sentinel(sentinels) => {
+                let primary = sentinels.primary().await?;
+                let dialling = self.dial_server(primary.endpoint.clone(), Some(primary.clone()));
+                tokio::select! {
+                    dialled = dialling => dialled,
+                    () = sentinels.wait_for_another(&primary) => {
+                        Err(Fault::Away("another server has become the primary".to_owned()))
+                    }
+                }
+            }
+            Target::Cluster(_) => Err(strange()),
         }
     }
 
-    /// Another node of the same Cluster.
-    pub(super) fn beside(&self, node: &ConnectionInfo, host: &str, port: u16) -> ConnectionInfo {
-        let (host, addr) = (host.to_owned(), node.addr());
-        let addr = match addr {
-            ConnectionAddr::TcpTls { insecure, tls_params, .. } => {
-                ConnectionAddr::TcpTls { host, port, insecure: *insecure, tls_params: tls_params.clone() }
+    async fn dial_server(&self, endpoint: Endpoint, primary: Option<Primary>) -> Result<Session, Fault> {
+        let end = Arc::new(End::of(endpoint, primary));
+        let heard = Arc::clone(&end);
+        let on_push = move |push: PushInfo| {
+            if push.kind == PushKind::Disconnection {
+                heard.tell();
             }
-            _ => ConnectionAddr::Tcp(host, port),
         };
-        node.clone().set_addr(addr)
+        let (connection, info) = self.connector.open(&end.endpoint, on_push).await?;
+        if end.primary.is_none() {
+            info.check_mode(&end.endpoint)?;
+        }
+        if !self.takes_replicas {
+            info.check_primary(&end.endpoint)?;
+        }
+        Ok(Session { connection, end })
     }
 
-    /// A connection to this server, whose pushed messages `hear` is told.
-    pub(super) async fn open(
-        &self,
-        node: ConnectionInfo,
-        hear: impl Fn(PushInfo) + Send + Sync + 'static,
-    ) -> Result<MultiplexedConnection, Fault> {
-        connect(&self.client(node)?, &self.place, hear).await
+    async fn cluster(&self, nodes: &[Endpoint]) -> Result<Cluster, Fault> {
+        self.check_nodes(nodes).await?;
+        let registered = Registered::new(self.connector.clone());
+        let limit = self.place.limit.length();
+        let client = ClusterClient::builder(cluster_nodes(nodes, &registered.name)?)
+            .connection_timeout(limit)
+            // Less than the caller waits, so that the connection is given up.
+            .response_timeout(limit.mul_f64(0.8))
+            // A failover takes seconds: asked often enough, not too often. The pauses do not grow: the client's
+            // formula overflows after 60 attempts, which is its end where overflows are checked.
+            .min_retry_wait(10)
+            .max_retry_wait(250)
+            .retry_wait_formula(250, 1)
+            .retries(64)
+            .build()?;
+        let opening = async { Ok(client.get_async_generic_connection::<NodeConnection>().await?) };
+        let connection = self.connector.in_time(opening).await?;
+        Ok(Cluster { connection, place: Arc::clone(&self.place), _registered: registered })
     }
+
+    /// One of the nodes has to be fit for sessions: the client of a Cluster does not tell why it is not.
+    async fn check_nodes(&self, nodes: &[Endpoint]) -> Result<(), Fault> {
+        let open = |node| async move { self.connector.open(node, |_| {}).await };
+        let mut opening: FuturesUnordered<_> = nodes.iter().map(open).collect();
+        let mut fault = strange();
+        while let Some(opened) = opening.next().await {
+            match opened {
+                Ok(_) => return Ok(()),
+                Err(failed) => fault = failed,
+            }
+        }
+        Err(fault)
+    }
+}
+
+/// What the client of a Cluster takes for an address and credentials: those of this connector.
+fn cluster_nodes(nodes: &[Endpoint], connector: &str) -> Result<Vec<ConnectionInfo>, Fault> {
+    let settings =
+        RedisConnectionInfo::default().set_protocol(ProtocolVersion::RESP3).set_username(connector);
+    let info = |node: &Endpoint| match node {
+        Endpoint::Tcp(host, port) => {
+            let info = ConnectionAddr::Tcp(host.clone(), *port).into_connection_info()?;
+            Ok(info.set_redis_settings(settings.clone()))
+        }
+        Endpoint::Unix(_) => Err(strange()),
+    };
+    nodes.iter().map(info).collect()
 }
 
 /// Where requests go.
@@ -137,20 +179,23 @@ pub(super) enum Link {
 
 impl Link {
     /// Connects for the first time.
-    pub(super) async fn start(dialler: Dialler) -> Result<(Link, Opener), Fault> {
-        let Dialler { way, place, opener } = dialler;
-        let link = match way {
-            Way::Single(client) => {
-                let single = Single::start(*client, place);
-                single.session().await?;
-                Link::Single(single)
+    pub(super) async fn start(dialler: &Dialler) -> Result<Link, Fault> {
+        match &dialler.target {
+            Target::Cluster(nodes) => Ok(Link::Cluster(dialler.cluster(nodes).await?)),
+            Target::Single(_) | Target::Sentinel(_) => {
+                let single = Single::start(dialler.clone());
+                single.first_session().await?;
+                Ok(Link::Single(single))
             }
-            Way::Cluster(client) => {
-                let connection = in_time(&place, client.get_async_connection()).await?;
-                Link::Cluster(Cluster { connection, place })
-            }
-        };
-        Ok((link, opener))
+        }
+    }
+
+    /// Where the connection leads now; `None` in a Cluster.
+    pub(super) async fn endpoint(&self) -> Result<Option<Endpoint>, Fault> {
+        match self {
+            Link::Single(single) => Ok(Some(single.session().await?.end.endpoint.clone())),
+            Link::Cluster(_) => Ok(None),
+        }
     }
 
     pub(super) fn is_cluster(&self) -> bool {
@@ -239,8 +284,9 @@ impl Link {
 
 /// A Cluster, as its client sees it.
 pub(super) struct Cluster {
-    connection: ClusterConnection,
+    connection: ClusterConnection<NodeConnection>,
     place: Arc<Place>,
+    _registered: Registered,
 }
 
 impl Cluster {
@@ -250,9 +296,11 @@ impl Cluster {
         join_all(commands.into_iter().map(send)).await
     }
 
+    /// The client tries again for as long as a failover takes, and longer; the caller does not wait for that.
     async fn send_one(&self, command: &redis::Cmd) -> Answer {
         let mut connection = self.connection.clone();
-        answer(connection.req_packed_command(command).await?)
+        let answered = self.place.limit.keep(connection.req_packed_command(command)).await;
+        answer(answered.ok_or(Fault::Slow)??)
     }
 }
 
@@ -264,25 +312,47 @@ struct Session {
 }
 
 impl Session {
-    /// Gives the connection up when the answer says that it is no good.
+    /// Gives the connection up when the answer says that it is of no use.
     fn mind(&self, answer: &Answer) {
         if answer.as_ref().is_err_and(Fault::ends_the_connection) {
             self.end.tell();
         }
     }
+
+    /// What a server answers that another one has replaced does not count: what it acknowledges is lost.
+    fn counted<T>(&self, answer: Result<T, Fault>) -> Result<T, Fault> {
+        match self.end.is_replaced.load(Ordering::Acquire) {
+            true => Err(Fault::Cut("another server has become the primary".to_owned())),
+            false => answer,
+        }
+    }
 }
 
-/// Tells that a connection is over.
-#[derive(Default)]
+/// Where a connection leads, and whether it is over.
 struct End {
+    endpoint: Endpoint,
+    /// The server, where sentinels have named it.
+    primary: Option<Primary>,
     over: AtomicBool,
+    is_replaced: AtomicBool,
     told: Notify,
 }
 
 impl End {
+    fn of(endpoint: Endpoint, primary: Option<Primary>) -> End {
+        let (over, is_replaced) = (AtomicBool::new(false), AtomicBool::new(false));
+        End { endpoint, primary, over, is_replaced, told: Notify::new() }
+    }
+
     fn tell(&self) {
         self.over.store(true, Ordering::Release);
         self.told.notify_one();
+    }
+
+    /// The server is no longer the primary.
+    fn replace(&self) {
+        self.is_replaced.store(true, Ordering::Release);
+        self.tell();
     }
 }
 
@@ -295,28 +365,41 @@ enum State {
     Down(Fault),
 }
 
-/// A single server.
+/// A single server, or the primary that sentinels name.
 pub(super) struct Single {
     state: watch::Receiver<State>,
+    /// Wakes the task that connects.
+    wanted: Arc<Notify>,
     place: Arc<Place>,
 }
 
 impl Single {
     /// Starts the task, which ends with the store.
-    fn start(client: Client, place: Arc<Place>) -> Single {
+    fn start(dialler: Dialler) -> Single {
         let (tell, state) = watch::channel(State::Dialling);
-        tokio::spawn(keep(client, Arc::clone(&place), tell));
-        Single { state, place }
+        let (wanted, place) = (Arc::new(Notify::new()), Arc::clone(&dialler.place));
+        tokio::spawn(keep(dialler, Arc::clone(&wanted), tell));
+        Single { state, wanted, place }
     }
 
     /// The connection; at once when it stands or when attempts fail, otherwise as soon as the first attempt
-    /// is over.
+    /// is over. A server that is unfit, or refuses the credentials, is one that cannot be reached: it was fit
+    /// when the store was opened, and may be again.
     async fn session(&self) -> Result<Session, Fault> {
         if let State::Up(session) = &*self.state.borrow()
             && !session.end.over.load(Ordering::Acquire)
         {
             return Ok(session.clone());
         }
+        let session = self.first_session().await;
+        if session.is_err() {
+            self.wanted.notify_one();
+        }
+        session.map_err(Fault::unreachable)
+    }
+
+    /// The same, and what is wrong with the server.
+    async fn first_session(&self) -> Result<Session, Fault> {
         let mut state = self.state.clone();
         let known = async {
             loop {
@@ -351,7 +434,7 @@ impl Single {
             pipeline.add_command(command);
         }
         let values = self.in_time(session.connection.req_packed_commands(&pipeline, 0, count)).await;
-        let answers: Vec<Answer> = match values {
+        let answers: Vec<Answer> = match session.counted(values) {
             Ok(values) => values.into_iter().map(answer).collect(),
             Err(fault) => vec![Err(fault); count],
         };
@@ -361,7 +444,8 @@ impl Single {
 
     async fn send_one(&self, command: &redis::Cmd) -> Answer {
         let mut session = self.session().await?;
-        let answer = self.in_time(session.connection.req_packed_command(command)).await.and_then(answer);
+        let value = self.in_time(session.connection.req_packed_command(command)).await;
+        let answer = session.counted(value).and_then(answer);
         session.mind(&answer);
         answer
     }
@@ -372,24 +456,23 @@ impl Single {
 }
 
 /// Connects, and connects again, until the store is gone.
-async fn keep(client: Client, place: Arc<Place>, tell: watch::Sender<State>) {
+async fn keep(dialler: Dialler, wanted: Arc<Notify>, tell: watch::Sender<State>) {
+    let server = &*dialler.place.server;
     let mut failures = 0;
     loop {
         let dialled = tokio::select! {
-            dialled = dial(&client, &place) => dialled,
+            dialled = dialler.dial() => dialled,
             () = tell.closed() => return,
         };
         match dialled {
             Ok(session) => {
-                let (since, end) = (Instant::now(), Arc::clone(&session.end));
+                let since = Instant::now();
                 if failures > 0 {
-                    tracing::info!(server = %place.server, "connected again");
+                    tracing::info!(server, endpoint = %session.end.endpoint, "connected again");
                 }
-                tell.send_replace(State::Up(session));
+                tell.send_replace(State::Up(session.clone()));
                 tokio::select! {
-                    () = end.told.notified() => {
-                        tracing::warn!(server = %place.server, "the connection broke, or gave no answer");
-                    }
+                    () = ended(&dialler, &session) => {}
                     () = tell.closed() => return,
                 }
                 tell.send_replace(State::Dialling);
@@ -397,7 +480,7 @@ async fn keep(client: Client, place: Arc<Place>, tell: watch::Sender<State>) {
             }
             Err(fault) => {
                 if failures == 0 {
-                    tracing::warn!(server = %place.server, ?fault, "no connection");
+                    tracing::warn!(server, ?fault, "no connection");
                 }
                 failures += 1;
                 tell.send_replace(State::Down(fault));
@@ -405,43 +488,37 @@ async fn keep(client: Client, place: Arc<Place>, tell: watch::Sender<State>) {
         }
         if failures > 0 {
             tokio::select! {
-                () = tokio::time::sleep(pause(failures)) => {}
+                () = wait(failures, &wanted) => {}
                 () = tell.closed() => return,
             }
         }
     }
 }
 
-/// One attempt.
-async fn dial(client: &Client, place: &Place) -> Result<Session, Fault> {
-    let end = Arc::new(End::default());
-    let heard = Arc::clone(&end);
-    let hear = move |push: PushInfo| {
-        if push.kind == PushKind::Disconnection {
-            heard.tell();
+/// Returns when the connection is over.
+async fn ended(dialler: &Dialler, session: &Session) {
+    let replaced = async {
+        match (&dialler.target, &session.end.primary) {
+            (Target::Sentinel(sentinels), Some(primary)) => sentinels.wait_for_another(primary).await,
+            _ => std::future::pending().await,
         }
     };
-    let connection = connect(client, place, hear).await?;
-    Ok(Session { connection, end })
+    let (server, endpoint) = (&*dialler.place.server, &session.end.endpoint);
+    tokio::select! {
+        () = session.end.told.notified() => {
+            tracing::warn!(server, %endpoint, "the connection broke, or gave no answer");
+        }
+        () = replaced => {
+            session.end.replace();
+            tracing::warn!(server, %endpoint, "another server has become the primary");
+        }
+    }
 }
 
-/// Who asks over it bounds the time of an answer.
-async fn connect(
-    client: &Client,
-    place: &Place,
-    hear: impl Fn(PushInfo) + Send + Sync + 'static,
-) -> Result<MultiplexedConnection, Fault> {
-    let config = AsyncConnectionConfig::new()
-        .set_connection_timeout(Some(place.limit.length()))
-        .set_response_timeout(None)
-        .set_push_sender(move |push: PushInfo| {
-            hear(push);
-            Ok::<(), redis::aio::SendError>(())
-        });
-    in_time(place, client.get_multiplexed_async_connection_with_config(&config)).await
-}
-
-async fn in_time<T>(place: &Place, attempt: impl Future<Output = redis::RedisResult<T>>) -> Result<T, Fault> {
-    let made = place.limit.keep(attempt).await.ok_or_else(|| Fault::Slow.unsent())?;
-    made.map_err(|error| Fault::from(error).unsent())
+/// The pause after so many attempts that failed; a long one ends when a request needs the connection.
+async fn wait(failures: u32, wanted: &Notify) {
+    let full = pause(failures);
+    let first = full.min(SHORTEST_PAUSE);
+    tokio::time::sleep(first).await;
+    let _ = tokio::time::timeout(full - first, wanted.notified()).await;
 }

@@ -1,9 +1,13 @@
-//! Sessions in Redis 6.2 or later, on a single server or in a Cluster, for many processes.
+//! Sessions in Redis 6.2 or later or in Valkey, for many processes: on a single server, on one that sentinels name, or
+//! in a Cluster. [`RedisOptions::connect`] lists the URLs and their options.
 //!
 //! Commands: `load` 1 HMGET; `load_many` 1 for each id; `apply` 1 EVALSHA; `apply_many` 1 for each write;
-//! `delete_user` 1 EVALSHA; `list` 1 HMGET for each row, ZRANGEBYLEX for the ids of all and ZRANGE for those of
+//! `delete_user` 1 EVALSHA for 256 rows; `list` 1 HMGET for each row, ZRANGEBYLEX for the ids of all and ZRANGE for those of
 //! a user; `stats` 2 for each row; `purge` 256 ZCOUNT, and 1 EVALSHA for 16 rows of one bucket; `check` 256
 //! ZCARD; `init` and `clock` 1.
+//!
+//! When the store is opened: 1 to learn what the server is, 5 more for its commands, the rights of the user and the
+//! settings that matter.
 //!
 //! Round trips on a single server: 1 for each of these, also for a batch (single loads that meet are one),
 //! unless it names a row twice; `list` and `stats` 2 or 3 for each 256 rows, `purge` 8 and 1 for each 16 rows.
@@ -54,6 +58,13 @@
 //! `delete_user` and `list` do not find such a one until it is renewed, which enters it again. No session was
 //! anything that nobody wrote.
 //!
+//! # Sentinels
+//!
+//! All sentinels of the URL are asked for the primary at once, and the one that knows the latest failover counts. The
+//! connection ends as soon as one of them names another primary, by `+switch-master` or when it is asked once a second.
+//! What the old one answers after that is an error that leaves open whether the write was applied. A replica is
+//! never connected to. An acknowledged write is worth what the section before says of failovers.
+//!
 //! # The feed of changes
 //!
 //! [`feed`](SessionStore::feed) listens with `CLIENT TRACKING` to all keys that begin as rows' keys do, on a
@@ -67,22 +78,31 @@
 //! connection breaks, the server is no longer a primary or not the one that the sessions go to, or a Cluster has a
 //! primary that is not listened to. After a failover it is down until the new primary is listened to.
 //!
-//! With another `maxmemory-policy` than `noeviction` Redis signs people out to make room. On connecting, the
-//! store warns of each of these settings.
+//! # Other programs' settings
+//!
+//! When the store is opened, it refuses a server that is a replica, does not speak RESP3, has renamed a command, or has a user
+//! who may run the scripts and not all that is in them: with such a one a write could stop half-way. It logs a warning
+//! where `maxmemory-policy` is not `noeviction`, for then Redis signs people out to make room, and where
+//! `appendonly` or `appendfsync` let a restart forget acknowledged writes. `list` and `stats` have a connection of
+//! their own, so that no request waits for their answers.
 
 mod address;
 mod call;
 mod cluster;
+mod connect;
 mod examine;
 mod fault;
 mod feed;
 mod keys;
 mod leavers;
 mod link;
+mod node;
 mod options;
 mod purge;
 mod row;
 mod script;
+mod sentinel;
+mod server;
 mod settings;
 mod survey;
 #[cfg(test)]
@@ -97,6 +117,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures_util::future::join_all;
 use redis::Value;
+use tokio::sync::OnceCell;
 
 use super::wave::waves;
 use super::{
@@ -112,14 +133,14 @@ use cluster::Made;
 use fault::{Fault, NAME, Place, strange};
 use keys::{BUCKETS, Keys};
 use leavers::{Leavers, leavers, sweep};
-use link::{Dialler, Link, Opener};
+use link::{Dialler, Link};
 use row::{Found, bytes};
 use script::{Scribe, Verdict, verdict};
 
 /// Batches of single loads on their way at once.
 const BATCHES: usize = 2;
 
-/// Keeps sessions in Redis or in a Redis Cluster, version 6.2 or later.
+/// Keeps sessions in Redis, version 6.2 or later, or in Valkey, with sentinels or in a Cluster.
 ///
 /// Clones share the connection, which lives in the runtime that it was made in.
 #[derive(Clone)]
@@ -128,9 +149,11 @@ pub struct RedisStore(Arc<Inner>);
 struct Inner {
     place: Arc<Place>,
     keys: Keys,
+    /// For requests.
     link: Link,
-    /// How its feed connects.
-    opener: Opener,
+    /// For what reads many rows: made when it is first needed.
+    walks: OnceCell<Link>,
+    dialler: Dialler,
     /// How users' keys begin, where a script can reach them: not in a Cluster.
     users: String,
     /// The bucket that the next purge begins with.
@@ -153,16 +176,16 @@ impl RedisStore {
     }
 
     async fn start(dialler: Dialler, place: Arc<Place>, keys: Keys) -> Result<RedisStore, StoreError> {
-        let link = Link::start(dialler).await;
-        let (link, opener) =
-            link.map_err(|fault| place.error(&format!("connect to {}", place.server), fault))?;
+        let link = Link::start(&dialler).await.map_err(|fault| place.opening_error(fault))?;
         let users = if link.is_cluster() { String::new() } else { keys.users() };
         let turn = AtomicUsize::new(getrandom::u32().map_or(0, |number| number as usize % BUCKETS));
         let (leavers, leaving) = leavers();
-        let inner = Arc::new(Inner { place, keys, link, opener, users, turn, leavers });
+        let walks = OnceCell::new();
+        let inner = Arc::new(Inner { place, keys, link, walks, dialler, users, turn, leavers });
         if inner.link.is_cluster() {
             tokio::spawn(sweep(Arc::downgrade(&inner), leaving));
         }
+        inner.check_server().await.map_err(|fault| inner.place.opening_error(fault))?;
         inner.warn_of_settings().await;
         Ok(RedisStore(inner))
     }
@@ -197,6 +220,14 @@ impl RedisStore {
 }
 
 impl Inner {
+    /// The connection of those who read many rows: no request waits for their answers.
+    async fn walks(&self) -> Result<&Link, Fault> {
+        let walks = self.walks.get_or_try_init(|| Link::start(&self.dialler));
+        // Also for those that wait until others have tried.
+        let in_time = self.place.limit.keep(walks).await.unwrap_or(Err(Fault::Slow));
+        in_time.map_err(Fault::unreachable)
+    }
+
     fn scribe<'a>(&'a self, attempt: &'a str) -> Scribe<'a> {
         Scribe { keys: &self.keys, users: &self.users, attempt }
     }
@@ -246,7 +277,7 @@ impl SessionStore for RedisStore {
     }
 
     async fn load_many(&self, ids: &[SessionId]) -> Vec<Loaded> {
-        let rows = self.0.rows(ids).await.into_iter();
+        let rows = self.0.rows(&self.0.link, ids).await.into_iter();
         rows.map(|found| match found.map_err(self.error("load"))? {
             Found::Row(row) => Ok(Some(row?)),
             Found::Nothing | Found::Moving(_) => Ok(None),
@@ -280,23 +311,25 @@ impl SessionStore for RedisStore {
         self.0.list(query).await.map_err(self.error("list"))
     }
 
-    /// One script on a single server, which does nothing else meanwhile: about a millisecond for 100
-    /// sessions. In a Cluster row by row, until no row is left that the user's index names.
+    /// One script for each 256 sessions on a single server, which does nothing else meanwhile: about two
+    /// milliseconds each. In a Cluster row by row, until no row is left that the user's index names. Both go on when
+    /// the caller has gone.
     async fn delete_user(
         &self,
         user: &UserId,
         keep: Option<SessionId>,
     ) -> Result<Vec<SessionId>, StoreError> {
-        let deleted = match self.0.link.is_cluster() {
-            true => {
-                // It goes on when the caller has gone.
-                let (inner, user) = (Arc::clone(&self.0), user.clone());
-                let deleting = tokio::spawn(async move { inner.delete_user_by_row(&user, keep).await });
-                deleting.await.unwrap_or_else(|error| Err(Fault::Away(error.to_string())))
+        let (inner, user) = (Arc::clone(&self.0), user.clone());
+        let deleting = tokio::spawn(async move {
+            match inner.link.is_cluster() {
+                true => inner.delete_user_by_row(&user, keep).await,
+                false => inner.delete_user_by_script(&user, keep).await,
             }
-            false => self.0.delete_user_at_once(user, keep).await,
-        };
-        deleted.map_err(self.error("delete a user's sessions"))
+        });
+        match deleting.await {
+            Ok(deletion) => deletion.result(&self.0.place),
+            Err(error) => Err(self.error("delete a user's sessions")(Fault::Away(error.to_string()))),
+        }
     }
 
     async fn purge(&self, now: Timestamp, limits: PurgeLimits) -> Result<PurgeBatch, StoreError> {

@@ -8,8 +8,9 @@ use super::address::Address;
 use super::fault::{Place, backend};
 use super::keys::Keys;
 use super::link::Dialler;
-use crate::store::StoreError;
+use crate::record::Clock;
 use crate::store::limit::TimeLimit;
+use crate::store::{Finding, SessionStore, StoreError};
 
 /// Options for connecting to a [`RedisStore`]: start with [`RedisStore::options`]. What the URL says counts
 /// more.
@@ -41,26 +42,56 @@ impl RedisOptions {
         self
     }
 
-    /// Connects to the server that this URL names, `redis://user:password@host:port/database`, or to the
-    /// Cluster of which it names some nodes, `redis-cluster://user:password@host:port,host:port`.
+    /// Connects to the servers that this URL names:
     ///
-    /// What is left out is no user, no password, 127.0.0.1, 6379 and the database 0. Characters that mean
-    /// something in a URL are percent-encoded (`/` in a password as `%2F`). `rediss://` and
-    /// `rediss-cluster://` are encrypted, and the server has to prove that it is the host that was asked for,
-    /// by a certificate from a root that the system trusts or that `?sslrootcert=FILE` holds. `?prefix=` is
-    /// [`prefix`](Self::prefix).
+    /// * `redis://user:password@host:port/database`: one server;
+    /// * `redis+unix://user:password@/path?db=database` (also `unix:`): one server, over its Unix socket;
+    /// * `redis-sentinel://user:password@host:port,host:port/name/database`: the primary that these sentinels
+    ///   know by this name, also after a failover;
+    /// * `redis-cluster://user:password@host:port,host:port`: the Cluster of these nodes.
+    ///
+    /// What is left out is no user, no password, 127.0.0.1, 6379 (26379 for sentinels) and the database 0.
+    /// Characters that mean something in a URL are percent-encoded (`/` in a password as `%2F`). `rediss` in
+    /// place of `redis` encrypts the connections, those to sentinels, too, and verifies the certificates of the
+    /// servers. Options come after `?`, `&` between them:
+    ///
+    /// | option | meaning |
+    /// |---|---|
+    /// | `prefix` | [`prefix`](Self::prefix) |
+    /// | `db`, `user`, `password` | the database and the credentials, where they do not stand before |
+    /// | `sentinel_user`, `sentinel_password` | the credentials that the sentinels take |
+    /// | `ssl_ca_certs` (`sslrootcert`, `ssl-ca`) | a file of root certificates, in PEM, in place of those that the system trusts; a self-signed certificate may be its own root |
+    /// | `ssl_certfile`, `ssl_keyfile` (`sslcert`, `sslkey`; `ssl-cert`, `ssl-key`) | the certificate that the client shows, and its key, in PEM |
+    /// | `ssl_check_hostname=false` (`sslmode=verify-ca`) | verifies the chain of certificates and not the name |
+    /// | `ssl_cert_reqs=none` (`sslmode=require`) | verifies nothing, unless a root is named: keeps listeners out, not impostors |
     ///
     /// Logs a warning when the server may forget sessions by itself: see the [module](super).
     ///
     /// # Errors
-    /// If the URL cannot be read, if the server cannot be reached or does not let us in, or if the prefix
-    /// cannot be one.
+    /// If the URL cannot be read, if the prefix cannot be one, if no server can be reached or it refuses the
+    /// credentials, and if the server is not fit for sessions: a replica, older than Redis 6.2, without RESP3
+    /// (as behind many proxies), with renamed commands, or with a user who may write only some of the keys.
     pub async fn connect(self, url: &str) -> Result<RedisStore, StoreError> {
         let address = Address::parse(url).map_err(|error| backend("read the store URL", error))?;
         self.connect_to(&address).await
     }
 
     pub(in crate::store) async fn connect_to(self, address: &Address) -> Result<RedisStore, StoreError> {
+        let (dialler, place, keys) = self.prepare(address)?;
+        RedisStore::start(dialler, place, keys).await
+    }
+
+    /// Looks at the server as it is: a replica, too.
+    pub(in crate::store) async fn examine(
+        self,
+        address: &Address,
+        clock: &dyn Clock,
+    ) -> Result<Vec<Finding>, StoreError> {
+        let (dialler, place, keys) = self.prepare(address)?;
+        RedisStore::start(dialler.taking_replicas(), place, keys).await?.examine(clock).await
+    }
+
+    fn prepare(self, address: &Address) -> Result<(Dialler, Arc<Place>, Keys), StoreError> {
         let prefix = address.prefix.clone().unwrap_or(self.prefix);
         if prefix.contains(['{', '}']) {
             return Err(StoreError::Schema {
@@ -70,6 +101,6 @@ impl RedisOptions {
         }
         let place = Arc::new(Place { server: address.server(), limit: TimeLimit::new(self.timeout) });
         let dialler = Dialler::new(address, Arc::clone(&place))?;
-        RedisStore::start(dialler, place, Keys::new(prefix)).await
+        Ok((dialler, place, Keys::new(prefix)))
     }
 }

@@ -37,6 +37,8 @@ struct Round<'a> {
     unasked: usize,
     /// Buckets with expired rows, and how many those are.
     expired: VecDeque<(usize, usize)>,
+    /// Why some buckets of a Cluster were passed by.
+    fault: Option<Fault>,
 }
 
 impl Inner {
@@ -44,9 +46,13 @@ impl Inner {
     pub(super) async fn purge(&self, now: Timestamp, limits: PurgeLimits) -> Result<PurgeBatch, Fault> {
         // Where the one before stopped: what it has emptied is not asked again and again.
         let next = self.turn.load(Ordering::Relaxed);
-        let mut round = Round { inner: self, now, next, unasked: BUCKETS, expired: VecDeque::new() };
+        let mut round =
+            Round { inner: self, now, next, unasked: BUCKETS, expired: VecDeque::new(), fault: None };
         let mut batch = PurgeBatch::default();
-        let ended = round.run(limits, &mut batch).await;
+        let mut ended = round.run(limits, &mut batch).await;
+        if let Some(fault) = round.fault.take() {
+            ended = Err(fault);
+        }
         let stopped = round.expired.front().map_or(round.next, |&(bucket, _)| bucket);
         // Where it failed, others get their turn next time.
         self.turn.store(if ended.is_ok() { stopped } else { round.next }, Ordering::Relaxed);
@@ -119,11 +125,27 @@ impl Round<'_> {
         self.unasked -= requests.len();
         self.next = (self.next + requests.len()) % BUCKETS;
         for (bucket, answer) in buckets.zip(self.inner.link.read(&requests).await) {
-            let Value::Int(count) = answer? else { return Err(strange()) };
+            let count = match answer {
+                Ok(Value::Int(count)) => count,
+                Ok(_) => return Err(strange()),
+                Err(fault) => {
+                    self.pass_by(fault)?;
+                    continue;
+                }
+            };
             if let Some(rows) = usize::try_from(count).ok().filter(|&rows| rows > 0) {
                 self.expired.push_back((bucket, rows));
             }
         }
+        Ok(())
+    }
+
+    /// In a Cluster the other buckets may be on servers that answer.
+    fn pass_by(&mut self, fault: Fault) -> Result<(), Fault> {
+        if !self.inner.link.is_cluster() {
+            return Err(fault);
+        }
+        self.fault = Some(fault);
         Ok(())
     }
 
@@ -146,7 +168,7 @@ impl Round<'_> {
             match answer {
                 Ok(Value::Array(gone)) => self.inner.told(gone, removed, &mut entries),
                 Ok(_) => failed = Some(strange()),
-                Err(fault) => failed = Some(fault),
+                Err(fault) => failed = self.pass_by(fault).err().or(failed),
             }
         }
         if !entries.is_empty() {

@@ -1,4 +1,4 @@
-//! What reads many rows: in steps that are bounded, so that others get their turn.
+//! What reads many rows: in bounded steps, over a connection that no request uses.
 
 use std::collections::HashSet;
 use std::hash::{BuildHasher, RandomState};
@@ -9,6 +9,7 @@ use super::Inner;
 use super::call::{self, Request, made};
 use super::fault::{Fault, strange};
 use super::keys::{BUCKETS, bucket_of};
+use super::link::Link;
 use super::row::{self, Found, bytes};
 use crate::record::{SessionId, SessionRecord, Timestamp, UserId};
 use crate::store::{Cursor, ListPage, ListQuery, MalformedRow, StoreStats};
@@ -36,14 +37,19 @@ impl Walk {
     }
 
     /// The next ids, about so many; `None` at the end.
-    async fn next(&mut self, inner: &Inner, wanted: usize) -> Result<Option<Vec<SessionId>>, Fault> {
+    async fn next(
+        &mut self,
+        inner: &Inner,
+        link: &Link,
+        wanted: usize,
+    ) -> Result<Option<Vec<SessionId>>, Fault> {
         let step = wanted.clamp(1, STEP);
         while self.bucket < BUCKETS {
             // Where a bucket was full, so will be the next ones.
             let width = if self.after.is_some() { 1 } else { WIDTH };
             let buckets = self.bucket..(self.bucket + width).min(BUCKETS);
             let requests: Vec<_> = buckets.map(|bucket| self.page(inner, bucket, step)).collect();
-            let ids = self.take(inner.link.read(&requests).await, step)?;
+            let ids = self.take(link.read(&requests).await, step)?;
             if !ids.is_empty() {
                 return Ok(Some(ids));
             }
@@ -125,11 +131,11 @@ impl<'a> Page<'a> {
 }
 
 impl Inner {
-    /// These rows; what is prepared is resolved.
-    pub(super) async fn rows(&self, ids: &[SessionId]) -> Vec<Result<Found, Fault>> {
+    /// These rows, over this connection; what is prepared is resolved.
+    pub(super) async fn rows(&self, link: &Link, ids: &[SessionId]) -> Vec<Result<Found, Fault>> {
         let requests: Vec<_> = ids.iter().map(|&id| self.scribe("").read(id)).collect();
         let mut rows = Vec::with_capacity(ids.len());
-        for (&id, answer) in ids.iter().zip(self.link.read(&requests).await) {
+        for (&id, answer) in ids.iter().zip(link.read(&requests).await) {
             rows.push(match row::found(id, answer) {
                 Ok(Found::Moving(from)) => self.resolve(id, &from).await,
                 found => found,
@@ -147,8 +153,8 @@ impl Inner {
     }
 
     async fn list_all(&self, query: &ListQuery, after: Option<SessionId>) -> Result<ListPage, Fault> {
-        let (mut page, mut walk) = (Page::new(query), Walk::new(after));
-        while let Some(ids) = walk.next(self, page.room() + 1).await? {
+        let (mut page, mut walk, link) = (Page::new(query), Walk::new(after), self.walks().await?);
+        while let Some(ids) = walk.next(self, link, page.room() + 1).await? {
             let (full, gone) = self.fill(&mut page, &ids).await?;
             self.prune(&gone).await;
             if full {
@@ -168,14 +174,15 @@ impl Inner {
         user: &UserId,
         after: Option<SessionId>,
     ) -> Result<ListPage, Fault> {
-        let mut ids = self.ids_of(user).await?;
+        let link = self.walks().await?;
+        let mut ids = self.ids_of(link, user).await?;
         for _ in 1..LOOKS {
             let (page, any_gone) = self.page_of(query, user, &ids, after).await?;
             if !any_gone {
                 return Ok(page);
             }
             let before: HashSet<SessionId> = ids.into_iter().collect();
-            ids = self.ids_of(user).await?;
+            ids = self.ids_of(link, user).await?;
             if ids.iter().all(|id| before.contains(id)) {
                 return Ok(page);
             }
@@ -206,8 +213,8 @@ impl Inner {
 
     /// Whether the page is full, and which ids have no row.
     async fn fill(&self, page: &mut Page<'_>, ids: &[SessionId]) -> Result<(bool, Vec<SessionId>), Fault> {
-        let mut gone = Vec::new();
-        for (&id, found) in ids.iter().zip(self.rows(ids).await) {
+        let (mut gone, link) = (Vec::new(), self.walks().await?);
+        for (&id, found) in ids.iter().zip(self.rows(link, ids).await) {
             match found? {
                 Found::Row(row) => {
                     if page.is_full_for(id, row) {
@@ -243,13 +250,13 @@ impl Inner {
         let mut stats = StoreStats::default();
         // Their names would fill the memory: two of them share 64 bits once in a million tables.
         let (mut users, hasher) = (HashSet::new(), RandomState::new());
-        let mut walk = Walk::new(None);
-        while let Some(ids) = walk.next(self, STEP).await? {
+        let (mut walk, link) = (Walk::new(None), self.walks().await?);
+        while let Some(ids) = walk.next(self, link, STEP).await? {
             let lengths: Vec<_> =
                 ids.iter().map(|&id| call::plain(&["HSTRLEN", &self.keys.row(id), "data"])).collect();
             let heads: Vec<_> = ids.iter().map(|&id| self.head(id)).collect();
-            let heads = self.link.read(&heads).await;
-            for ((&id, head), length) in ids.iter().zip(heads).zip(self.link.read(&lengths).await) {
+            let heads = link.read(&heads).await;
+            for ((&id, head), length) in ids.iter().zip(heads).zip(link.read(&lengths).await) {
                 let Some((expires_at, user)) = self.judge(id, head).await? else { continue };
                 if expires_at <= now {
                     stats.expired += 1;

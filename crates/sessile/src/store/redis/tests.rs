@@ -295,11 +295,11 @@ async fn an_id_leaves_its_users_index_only_when_its_row_is_gone() {
         assert_eq!(cut.apply(Write::Delete(id(number))).await, Outcome::Applied);
     }
     let inner = &cut.store.0;
-    assert_eq!(inner.ids_of(&ada).await.unwrap(), [id(1), id(2)], "not at once");
+    assert_eq!(inner.ids_of(&inner.link, &ada).await.unwrap(), [id(1), id(2)], "not at once");
     // As if its server had forgotten the deletion.
     assert!(cut.applies(cut.scribe().insert(&row(1, "ada"))).await);
     inner.let_go(&[1, 2].map(|number| leavers::Leaver::new(&ada, id(number)))).await;
-    assert_eq!(inner.ids_of(&ada).await.unwrap(), [id(1)]);
+    assert_eq!(inner.ids_of(&inner.link, &ada).await.unwrap(), [id(1)]);
     assert_eq!(cut.store.delete_user(&ada, None).await.unwrap(), [id(1)]);
     cut.end().await;
 }

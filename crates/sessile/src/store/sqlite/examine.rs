@@ -7,16 +7,17 @@ use std::time::Duration;
 use rusqlite::{Connection, ErrorCode};
 
 use super::fault::Place;
+use super::files;
 use super::sql::{self, Sql};
-use super::{apply, schema};
+use super::{apply, checkpoint, schema};
 use crate::record::{SessionId, Timestamp};
 use crate::store::{Finding, Outcome, Verdict, Write, finding, trial};
 
 /// How long the file is searched for damage.
 const SEARCH: Duration = Duration::from_secs(10);
 
-/// A write-ahead log of this size is no longer being worked off.
-const LONG_LOG: u64 = 256 << 20;
+/// A write-ahead log of this size is held by a reader.
+const LONG_LOG: u64 = checkpoint::BOUND / 4 * 5;
 
 /// Everything that reading tells. After a finding of the file that is wrong there is nothing more to see.
 pub(super) fn look(connection: &Connection, sql: &Sql, place: &Place) -> Vec<Finding> {
@@ -71,7 +72,7 @@ fn file(connection: &Connection, place: &Place) -> rusqlite::Result<Vec<Finding>
     };
     let bytes = std::fs::metadata(path).map_or(0, |file| file.len());
     let seen = format!("{}, {}, SQLite {version}", path.display(), size(bytes));
-    if connection.is_readonly(c"main")? {
+    if connection.is_readonly(rusqlite::MAIN_DB)? {
         let meaning = "Nobody can sign in or out: every change is refused.";
         return Ok(vec![Finding::wrong("file", format!("{seen}, read-only"), meaning).with_remedy(
             "give the service's user the right to write the file and its directory, on a disk that is \
@@ -79,17 +80,27 @@ fn file(connection: &Connection, place: &Place) -> rusqlite::Result<Vec<Finding>
         )]);
     }
     let mut findings = vec![Finding::good("file", seen, "It is a SQLite database, and may be written.")];
-    let mut log = path.as_os_str().to_owned();
-    log.push("-wal");
-    let log = std::fs::metadata(log).map_or(0, |log| log.len());
+    findings.extend(reset_bug(rusqlite::version_number()));
+    let log = std::fs::metadata(files::beside(path, "-wal")).map_or(0, |log| log.len());
     if log > LONG_LOG {
-        let meaning = "It grows while a reader stays in one transaction, and makes every read slower.";
+        let meaning = "A reader stays in one transaction and holds it: it grows, and at max_log_bytes (1 GiB) nobody \
+            can sign in.";
         let seen = format!("the write-ahead log has {}", size(log));
         findings.push(Finding::note("log", seen, meaning).with_remedy(
             "find the program that holds a transaction open (`fuser` names those with the file open), and end it",
         ));
     }
     Ok(findings)
+}
+
+fn reset_bug(version: i32) -> Option<Finding> {
+    let meaning = "A checkpoint of one program beside a write of another can damage the file, which is rare. Within this \
+        program the two take turns.";
+    checkpoint::has_reset_bug(version).then(|| {
+        Finding::note("version", "this SQLite is older than 3.51.3", meaning).with_remedy(
+            "build the program with rusqlite 0.39 or newer, and update others that write the file",
+        )
+    })
 }
 
 /// `None` in memory, where there is none.

@@ -7,6 +7,7 @@ use rusqlite::ErrorCode;
 use rusqlite::ffi::SQLITE_IOERR_SHMSIZE;
 
 use crate::store::StoreError;
+use crate::store::percent::encoded;
 
 pub(super) const NAME: &str = "sqlite";
 
@@ -40,7 +41,9 @@ impl Place {
             ErrorCode::NotADatabase => {
                 backend(&format!("{action}: {} is not a SQLite database", self.shown()), error)
             }
-            _ => self.schema(&error.to_string()).unwrap_or_else(|| backend(action, error)),
+            // What a trigger or a constraint says has other codes.
+            ErrorCode::Unknown => self.schema(&error.to_string()).unwrap_or_else(|| backend(action, error)),
+            _ => backend(action, error),
         }
     }
 
@@ -48,6 +51,16 @@ impl Place {
     pub(super) fn locked(&self, source: Option<rusqlite::Error>) -> StoreError {
         let waited = self.busy_timeout.as_millis();
         unavailable(format!("{} is locked by another writer, waited {waited} ms", self.shown()), source)
+    }
+
+    /// A reader has held the write-ahead log until it reached its limit.
+    pub(super) fn log_is_full(&self) -> StoreError {
+        let reason = format!(
+            "the write-ahead log of {} has reached max_log_bytes, because a reader stays in one transaction: find the \
+             program (`fuser` names those that have the file open) and end it",
+            self.shown()
+        );
+        StoreError::Full { store: NAME, reason, source: None }
     }
 
     fn full(&self, source: rusqlite::Error) -> StoreError {
@@ -130,7 +143,7 @@ impl Place {
         let file = self.file.as_ref()?.display();
         let url = match &*self.table {
             "sessions" => format!("sqlite:{file}"),
-            table => format!("sqlite:{file}?table={table}"),
+            table => format!("sqlite:{file}?table={}", encoded(table)),
         };
         let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:".contains(c);
         Some(if url.chars().all(plain) { url } else { format!("'{}'", url.replace('\'', r"'\''")) })

@@ -7,7 +7,8 @@
 //! Reads by id happen inline on a few read connections; those that meet there read together, in one
 //! transaction. All writes happen on one thread, in grouped transactions, the file in write-ahead logging. A process that holds the write lock (lback holds it
 //! while its view runs) makes writes wait, never reads. The log is moved into the file by a thread of its
-//! own, about every 1,000 pages, so that no commit waits for that.
+//! own, about every 1,000 pages; at 40 MiB by the writer, which bounds it. A file that is deleted or replaced under the
+//! store is noticed, and opened again when it is there.
 //!
 //! Every statement is noted in the SQL log before it runs: `tracing` target `sessile::sql`, level TRACE,
 //! without values.
@@ -19,9 +20,12 @@ mod apply;
 mod checkpoint;
 mod examine;
 mod fault;
+mod files;
+mod log_file;
 mod lookup;
 mod options;
 mod reader;
+mod reopen;
 mod row;
 mod schema;
 mod sql;
@@ -50,6 +54,7 @@ pub use options::{SqliteOptions, Synchronous};
 pub use reader::ReadMode;
 
 use fault::{NAME, Place};
+use files::Files;
 use lookup::Lookup;
 use reader::Readers;
 use row::Time;
@@ -70,6 +75,8 @@ pub struct SqliteStore(Arc<Inner>);
 struct Inner {
     place: Arc<Place>,
     sql: Arc<Sql>,
+    /// None in memory.
+    files: Option<Arc<Files>>,
     readers: Arc<Readers>,
     lookup: Arc<Lookup>,
     /// Single loads that meet.
@@ -92,15 +99,50 @@ impl SqliteStore {
         SqliteOptions::default()
     }
 
-    fn new(place: Arc<Place>, sql: Arc<Sql>, readers: Readers, writer: Writer) -> SqliteStore {
+    fn new(
+        place: Arc<Place>,
+        sql: Arc<Sql>,
+        files: Option<Arc<Files>>,
+        readers: Readers,
+        writer: Writer,
+    ) -> SqliteStore {
         let (readers, chunks) = (Arc::new(readers), Chunks::new());
         let lookup = Arc::new(Lookup::new(&readers, &sql));
         let loads = Group::new(Loads(Arc::clone(&lookup)), readers.bounds());
-        SqliteStore(Arc::new(Inner { place, sql, readers, lookup, loads, writer, chunks }))
+        SqliteStore(Arc::new(Inner { place, sql, files, readers, lookup, loads, writer, chunks }))
     }
 
     fn sql(&self) -> Arc<Sql> {
         Arc::clone(&self.0.sql)
+    }
+
+    /// Whether reads may go on: whether the file is the one that was opened.
+    fn is_there(&self) -> Result<(), StoreError> {
+        let Some(files) = &self.0.files else { return Ok(()) };
+        let is_due = files.is_due();
+        let seen = files.glance();
+        if seen.is_err() && is_due {
+            self.0.writer.wake();
+        }
+        seen
+    }
+
+    /// What was read, unless the file was lost meanwhile.
+    fn unless_lost<T>(&self, read: Result<T, StoreError>) -> Result<T, StoreError> {
+        match (&self.0.files, read) {
+            (Some(files), Err(_)) if files.is_lost() => Err(files.error()),
+            (_, read) => read,
+        }
+    }
+
+    /// Reads the whole table.
+    async fn long<T, R>(&self, action: &'static str, read: R) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        R: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    {
+        self.is_there()?;
+        self.unless_lost(self.0.readers.long(action, read).await)
     }
 
     /// Deletes one chunk on the writer.
@@ -170,11 +212,16 @@ impl SessionStore for SqliteStore {
     }
 
     async fn load(&self, id: SessionId) -> Loaded {
-        self.0.loads.load(id, NAME).await
+        self.is_there()?;
+        self.unless_lost(self.0.loads.load(id, NAME).await)
     }
 
     async fn load_many(&self, ids: &[SessionId]) -> Vec<Loaded> {
-        self.0.lookup.load_many(ids).await
+        if self.is_there().is_err() {
+            return ids.iter().map(|_| self.is_there().map(|()| None)).collect();
+        }
+        let loaded = self.0.lookup.load_many(ids).await;
+        loaded.into_iter().map(|loaded| self.unless_lost(loaded)).collect()
     }
 
     async fn apply(&self, write: Write) -> Result<Outcome, StoreError> {
@@ -191,7 +238,13 @@ impl SessionStore for SqliteStore {
 
     async fn list(&self, query: &ListQuery) -> Result<ListPage, StoreError> {
         let (sql, query) = (self.sql(), query.clone());
-        self.0.readers.long("list", move |connection| list(connection, &sql, &query)).await
+        let is_of_one_user = query.user.is_some();
+        let read = move |connection: &Connection| list(connection, &sql, &query);
+        if !is_of_one_user {
+            return self.long("list", read).await;
+        }
+        self.is_there()?;
+        self.unless_lost(self.0.readers.listing("list", read).await)
     }
 
     async fn delete_user(
@@ -217,7 +270,7 @@ impl SessionStore for SqliteStore {
 
     async fn stats(&self, now: Timestamp) -> Result<StoreStats, StoreError> {
         let sql = self.sql();
-        self.0.readers.long("count", move |connection| stats(connection, &sql, now)).await
+        self.long("count", move |connection| stats(connection, &sql, now)).await
     }
 
     async fn init(&self) -> Result<(), StoreError> {
@@ -231,7 +284,7 @@ impl SessionStore for SqliteStore {
 
     async fn check(&self) -> Result<(), StoreError> {
         let (sql, place) = (self.sql(), Arc::clone(&self.0.place));
-        self.0.readers.long("check", move |connection| schema::check(connection, &sql, &place)).await?
+        self.long("check", move |connection| schema::check(connection, &sql, &place)).await?
     }
 
     /// Reads the whole file, for ten seconds at most, and holds the write lock for some milliseconds. The
@@ -240,7 +293,7 @@ impl SessionStore for SqliteStore {
     async fn examine(&self, clock: &dyn Clock) -> Result<Vec<Finding>, StoreError> {
         let (sql, place, now) = (self.sql(), Arc::clone(&self.0.place), clock.now());
         let look = move |connection: &Connection| Ok(examine::look(connection, &sql, &place));
-        let seen = self.0.readers.long("examine", look).await?;
+        let seen = self.long("examine", look).await?;
         let (sql, place) = (self.sql(), Arc::clone(&self.0.place));
         let try_out =
             move |connection: &Connection| Ok(examine::try_out(connection, &sql, &place, now, seen));

@@ -9,9 +9,12 @@ use parking_lot::Mutex;
 use rusqlite::{Connection, OpenFlags};
 
 use super::SqliteStore;
-use super::checkpoint::Checkpoints;
+use super::checkpoint::{self, Bounds, Checkpoints};
 use super::fault::{Place, backend, unavailable};
-use super::reader::{ReadMode, Readers, off_the_worker};
+use super::files::{self, Files};
+use super::log_file::LogFile;
+use super::reader::{Read, ReadMode, Readers, Shared, off_the_worker};
+use super::reopen::{Opened, Reopener};
 use super::sql::{self, Sql};
 use super::writer::Writer;
 use super::{examine, schema};
@@ -51,6 +54,7 @@ pub struct SqliteOptions {
     synchronous: Synchronous,
     read_mode: ReadMode,
     queue: usize,
+    max_log_bytes: u64,
     create: bool,
 }
 
@@ -63,6 +67,7 @@ impl Default for SqliteOptions {
             synchronous: Synchronous::Full,
             read_mode: ReadMode::Inline,
             queue: 10_000,
+            max_log_bytes: 1 << 30,
             create: true,
         }
     }
@@ -77,7 +82,8 @@ impl SqliteOptions {
     }
 
     /// Connections for reads by id, at least one: by default as many as the machine has processors,
-    /// and at least two. Listings and counts have one more to themselves.
+    /// and at least two. Listings of one user's sessions have one more to themselves, and counts and listings of all
+    /// sessions another one.
     pub fn readers(mut self, readers: usize) -> SqliteOptions {
         self.readers = readers.max(1);
         self
@@ -105,6 +111,16 @@ impl SqliteOptions {
     /// Writes that may wait for the writer, 10,000 by default, at least one.
     pub fn queue(mut self, writes: usize) -> SqliteOptions {
         self.queue = writes.max(1);
+        self
+    }
+
+    /// How long the write-ahead log may become while a reader holds it, 1 GiB by default, at least 40 MiB.
+    ///
+    /// The log is moved into the file before it is longer than 40 MiB, unless a reader stays in one transaction (a
+    /// backup, somebody's shell). Then it grows. At this size, writes are [`Full`](StoreError::Full) until the reader
+    /// ends, except those that end sessions: a disk that is full would stop those, too.
+    pub fn max_log_bytes(mut self, bytes: u64) -> SqliteOptions {
+        self.max_log_bytes = bytes.max(checkpoint::BOUND);
         self
     }
 
@@ -149,7 +165,8 @@ impl SqliteOptions {
             let place = self.place(None)?;
             let prepared = Connection::open_in_memory().and_then(|it| prepared(it, &[]));
             let only = Arc::new(Mutex::new(prepared.map_err(|error| place.error("open", error))?));
-            self.assemble(place, vec![Arc::clone(&only)], Arc::clone(&only), only, None)
+            let [listing, long] = [(); 2].map(|()| Arc::clone(&only));
+            self.assemble(place, Read { short: vec![Arc::clone(&only)], listing, long }, only, None)
         })
         .await
     }
@@ -199,10 +216,56 @@ impl SqliteOptions {
         if !self.create && !path.exists() {
             return Err(place.no_file());
         }
+        let Opened { connections, log, bounds } = self.connections(&place, &path)?;
+        let connections: Vec<_> = connections.into_iter().map(|it| Arc::new(Mutex::new(it))).collect();
+        let files = Files::of(&path).map_err(|error| backend(&action, error))?;
+        let again = self.clone().create(false);
+        let open = {
+            let (place, path) = (Arc::clone(&place), files.path().to_owned());
+            Box::new(move || again.connections(&place, &path))
+        };
+        let [short @ .., listing, long, checkpoints, writer] = &*connections else {
+            return Err(unavailable("it has no connections", None));
+        };
+        let (short, [listing, long, writer]) = (short.to_vec(), [listing, long, writer].map(Arc::clone));
+        let checkpoints = Checkpoints::start(Arc::clone(checkpoints), log, bounds).map_err(no_thread)?;
+        let reopener = Reopener { files: Arc::new(files), connections, open };
+        self.assemble(place, Read { short, listing, long }, writer, Some((checkpoints, reopener)))
+    }
+
+    /// All connections, in the order that [`Opened`] and [`open_file`](Self::open_file) know.
+    fn connections(&self, place: &Place, path: &Path) -> Result<Opened, StoreError> {
+        let action = format!("open {:?}", path.display().to_string());
         let failed = |error| place.error(&action, error);
-        let writer = connect(&path, self.create).map_err(failed)?;
+        let writer = self.writer(place, path, &action)?;
+        let page_size: i64 = sql::value(&writer, sql::PAGE_SIZE).map_err(failed)?;
+        // Reading makes the log where there is none.
+        sql::value::<i64>(&writer, sql::SCHEMA_VERSION).map_err(failed)?;
+        let page_size = page_size.unsigned_abs();
+        let log = LogFile::open(&files::beside(path, "-wal"), page_size);
+        let cache = (READ_CACHE_KIB / self.readers).max(LEAST_CACHE_KIB);
+        let cache = format!("PRAGMA cache_size = -{cache}");
+        let reader = || {
+            let pragmas = ["PRAGMA query_only = ON", &cache];
+            connect(path, false).and_then(|it| prepared(it, &pragmas)).map_err(failed)
+        };
+        let mut connections = (0..self.readers + 2).map(|_| reader()).collect::<Result<Vec<_>, _>>()?;
+        let checkpoints = connect(path, false).and_then(|it| prepared(it, &[self.pragma()]));
+        connections.push(checkpoints.map_err(failed)?);
+        connections.push(writer);
+        Ok(Opened {
+            connections,
+            log: log.map_err(|error| backend(&action, error))?,
+            bounds: Bounds::new(page_size, self.max_log_bytes),
+        })
+    }
+
+    /// The connection that writes; switches the file to write-ahead logging.
+    fn writer(&self, place: &Place, path: &Path, action: &str) -> Result<Connection, StoreError> {
+        let failed = |error| place.error(action, error);
+        let writer = connect(path, self.create).map_err(failed)?;
         writer.busy_timeout(self.busy_timeout).map_err(failed)?;
-        if writer.is_readonly(c"main").map_err(failed)? {
+        if writer.is_readonly(rusqlite::MAIN_DB).map_err(failed)? {
             let problem = "no right to write the file, or its disk is read-only";
             return Err(backend(&format!("{action}: {problem}"), problem));
         }
@@ -216,21 +279,12 @@ impl SqliteOptions {
             );
             return Err(backend(&format!("{action}: {problem}"), problem));
         }
-        let write_cache = format!("PRAGMA cache_size = -{WRITE_CACHE_KIB}");
-        let writer = prepared(writer, &[self.pragma(), &write_cache]).map_err(failed)?;
-        let cache = (READ_CACHE_KIB / self.readers).max(LEAST_CACHE_KIB);
-        let cache = format!("PRAGMA cache_size = -{cache}");
-        let reader = || {
-            let pragmas = ["PRAGMA query_only = ON", &cache];
-            let connection = connect(&path, false).and_then(|it| prepared(it, &pragmas));
-            connection.map(|it| Arc::new(Mutex::new(it))).map_err(failed)
-        };
-        let short = (0..self.readers).map(|_| reader()).collect::<Result<Vec<_>, _>>()?;
-        let long = reader()?;
-        let checkpoints =
-            connect(&path, false).and_then(|it| prepared(it, &[self.pragma()])).map_err(failed)?;
-        let checkpoints = Checkpoints::start(checkpoints).map_err(no_thread)?;
-        self.assemble(place, short, long, Arc::new(Mutex::new(writer)), Some(checkpoints))
+        let cache = format!("PRAGMA cache_size = -{WRITE_CACHE_KIB}");
+        // A log that a reader made long is cut when it begins anew. There is some more in it than the pages.
+        let log_limit = checkpoint::BOUND / 16 * 17;
+        let log_limit = format!("PRAGMA journal_size_limit = {log_limit}");
+        let pragmas = [self.pragma(), &cache, &log_limit, "PRAGMA wal_autocheckpoint = 0"];
+        prepared(writer, &pragmas).map_err(failed)
     }
 
     fn place(&self, file: Option<PathBuf>) -> Result<Arc<Place>, StoreError> {
@@ -247,16 +301,16 @@ impl SqliteOptions {
     fn assemble(
         self,
         place: Arc<Place>,
-        short: Vec<Arc<Mutex<Connection>>>,
-        long: Arc<Mutex<Connection>>,
-        writer: Arc<Mutex<Connection>>,
-        checkpoints: Option<Checkpoints>,
+        read: Read,
+        writer: Shared,
+        log: Option<(Checkpoints, Reopener)>,
     ) -> Result<SqliteStore, StoreError> {
         let sql = Arc::new(Sql::new(&self.table));
-        let readers = Readers::new(short, long, self.read_mode, Arc::clone(&place));
-        let writer = Writer::start(writer, checkpoints, Arc::clone(&sql), Arc::clone(&place), self.queue)
+        let files = log.as_ref().map(|(_, reopener)| Arc::clone(&reopener.files));
+        let readers = Readers::new(read, self.read_mode, Arc::clone(&place));
+        let writer = Writer::start(writer, log, Arc::clone(&sql), Arc::clone(&place), self.queue)
             .map_err(no_thread)?;
-        Ok(SqliteStore::new(place, sql, readers, writer))
+        Ok(SqliteStore::new(place, sql, files, readers, writer))
     }
 }
 

@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use rusqlite::Connection;
@@ -32,18 +33,25 @@ pub enum ReadMode {
 pub(super) type Shared = Arc<Mutex<Connection>>;
 
 /// Connections that only read.
+pub(super) struct Read {
+    /// For reads by id.
+    pub(super) short: Vec<Shared>,
+    /// For one user's sessions, which a page shows.
+    pub(super) listing: Shared,
+    /// For reads of the whole table, which may take seconds.
+    pub(super) long: Shared,
+}
+
 pub(super) struct Readers {
-    short: Vec<Shared>,
-    /// For reads of many rows, so that these never keep a request from a connection.
-    long: Shared,
+    read: Read,
     turn: AtomicUsize,
     mode: ReadMode,
     place: Arc<Place>,
 }
 
 impl Readers {
-    pub(super) fn new(short: Vec<Shared>, long: Shared, mode: ReadMode, place: Arc<Place>) -> Readers {
-        Readers { short, long, turn: AtomicUsize::new(0), mode, place }
+    pub(super) fn new(read: Read, mode: ReadMode, place: Arc<Place>) -> Readers {
+        Readers { read, turn: AtomicUsize::new(0), mode, place }
     }
 
     /// How loads that meet are grouped. Inline, one batch at a time is the fastest, for two would fight for
@@ -54,20 +62,20 @@ impl Readers {
             ReadMode::Inline => WIDEST,
             ReadMode::Offloaded => 1,
         };
-        let bounds = Bounds::of_loads(self.short.len(), self.place.busy_timeout);
+        let bounds = Bounds::of_loads(self.read.short.len(), self.place.busy_timeout);
         Bounds { batch: WIDEST, small: WIDEST, crowd, ..bounds }
     }
 
     /// The first connection that is free, which is also the one with the warmest cache; when none is,
     /// waits in turn for one.
     fn with<T>(&self, read: impl FnOnce(&Connection) -> T) -> T {
-        for connection in &self.short {
+        for connection in &self.read.short {
             if let Some(connection) = connection.try_lock() {
                 return read(&connection);
             }
         }
-        let turn = self.turn.fetch_add(1, Ordering::Relaxed) % self.short.len();
-        read(&self.short[turn].lock())
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed) % self.read.short.len();
+        read(&self.read.short[turn].lock())
     }
 
     /// A read of a few rows by primary key.
@@ -83,28 +91,70 @@ impl Readers {
             }
         }
         let readers = Arc::clone(self);
-        off_the_worker(move || readers.with(|connection| readers.patiently(connection, action, &read))).await
+        off_the_worker(move || readers.again(action, &read)).await
     }
 
-    /// A read of many rows, always off the worker.
+    /// Reads, and tries again while somebody holds the lock. No connection is kept while it waits: reads that find
+    /// none free wait on their worker.
+    fn again<T>(
+        &self,
+        action: &'static str,
+        read: impl Fn(&Connection) -> rusqlite::Result<T>,
+    ) -> Result<T, StoreError> {
+        let started = Instant::now();
+        let mut pause = Duration::from_millis(1);
+        loop {
+            match self.with(&read) {
+                Err(error) if fault::is_locked(&error) && started.elapsed() < self.place.busy_timeout => {
+                    std::thread::sleep(pause);
+                    pause = (pause * 2).min(Duration::from_millis(50));
+                }
+                done => return done.map_err(|error| self.place.error(action, error)),
+            }
+        }
+    }
+
+    /// A read of the rows of one user, always off the worker.
+    pub(super) async fn listing<T, R>(
+        self: &Arc<Self>,
+        action: &'static str,
+        read: R,
+    ) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        R: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    {
+        let readers = Arc::clone(self);
+        off_the_worker(move || readers.patiently(&readers.read.listing, action, read)).await
+    }
+
+    /// A read of the whole table, always off the worker.
     pub(super) async fn long<T, R>(self: &Arc<Self>, action: &'static str, read: R) -> Result<T, StoreError>
     where
         T: Send + 'static,
         R: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     {
         let readers = Arc::clone(self);
-        off_the_worker(move || readers.patiently(&readers.long.lock(), action, read)).await
+        off_the_worker(move || readers.patiently(&readers.read.long, action, read)).await
     }
 
-    /// Reads and, where somebody holds the lock, waits for it.
+    /// Waits for the connection, then reads and, where somebody holds the lock, waits for that.
     fn patiently<T>(
         &self,
-        connection: &Connection,
+        connection: &Shared,
         action: &str,
         read: impl FnOnce(&Connection) -> rusqlite::Result<T>,
     ) -> Result<T, StoreError> {
-        let done = connection.busy_timeout(self.place.busy_timeout).and_then(|()| read(connection));
-        let reset = connection.busy_timeout(std::time::Duration::ZERO);
+        let waited = self.place.busy_timeout;
+        let connection = connection.try_lock_for(waited).ok_or_else(|| {
+            let waited = waited.as_millis();
+            unavailable(
+                format!("another read of many rows is under way, waited {waited} ms to {action}"),
+                None,
+            )
+        })?;
+        let done = connection.busy_timeout(self.place.busy_timeout).and_then(|()| read(&connection));
+        let reset = connection.busy_timeout(Duration::ZERO);
         done.and_then(|done| reset.map(|()| done)).map_err(|error| self.place.error(action, error))
     }
 }

@@ -1,11 +1,14 @@
 //! The SQL, all of it, for one table. No value ever stands in it: values are bound.
 //!
+//! `OR ABORT` is what SQLite does by itself, unless the table was declared with another conflict clause: with
+//! `PRIMARY KEY ON CONFLICT REPLACE`, a rotation to an id that is taken would delete that other session.
+//!
 //! `sessile_time(text)` is [`register_functions`]: the 26 characters of the instant that the text
 //! means, NULL when it means none. Rows that others wrote may hold their times in forms which
 //! SQLite would order wrongly as text (`T` between date and time, an offset), so every condition on
 //! an expiry reads it the way [`Timestamp::parse`] does.
 
-use rusqlite::functions::{Context, FunctionFlags};
+use rusqlite::functions::FunctionFlags;
 use rusqlite::types::{FromSql, ValueRef};
 use rusqlite::{CachedStatement, Connection};
 
@@ -14,17 +17,17 @@ use crate::store::{Expiry, ListQuery, Liveness};
 
 const LOAD: &str = "SELECT id, user_id, data, created_at, expires_at, updated_at FROM @table WHERE id = ?1";
 
-const INSERT: &str = "INSERT INTO @table (id, user_id, data, created_at, expires_at, updated_at) \
+const INSERT: &str = "INSERT OR ABORT INTO @table (id, user_id, data, created_at, expires_at, updated_at) \
     VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT (id) DO NOTHING";
 
 /// Data of NULL is kept. SQLite writes no page again that stays what it is.
-const UPDATE: &str = "UPDATE @table SET data = coalesce(?4, data), updated_at = ?3@expiry@user \
+const UPDATE: &str = "UPDATE OR ABORT @table SET data = coalesce(?4, data), updated_at = ?3@expiry@user \
     WHERE id = ?1 AND data IS ?2 AND sessile_time(expires_at) > ?3";
 
-const TOUCH: &str = "UPDATE @table SET expires_at = ?2, updated_at = ?3 \
+const TOUCH: &str = "UPDATE OR ABORT @table SET expires_at = ?2, updated_at = ?3 \
     WHERE id = ?1 AND sessile_time(expires_at) > ?3 AND sessile_time(expires_at) < ?2";
 
-const ROTATE: &str = "UPDATE @table \
+const ROTATE: &str = "UPDATE OR ABORT @table \
     SET id = ?4, user_id = ?5, data = ?6, created_at = ?7, expires_at = ?8, updated_at = ?9 \
     WHERE id = ?1 AND data IS ?2 AND sessile_time(expires_at) > ?3";
 
@@ -60,6 +63,7 @@ const TAKEN_FOR: &str = "SELECT id = ?2, user_id = ?3, data IS ?4 FROM @table WH
 
 pub(super) const VERSION: &str = "SELECT sqlite_version()";
 pub(super) const SCHEMA_VERSION: &str = "PRAGMA schema_version";
+pub(super) const PAGE_SIZE: &str = "PRAGMA page_size";
 pub(super) const JOURNAL_MODE: &str = "PRAGMA journal_mode";
 pub(super) const SYNCHRONOUS: &str = "PRAGMA synchronous";
 pub(super) const INTEGRITY: &str = "PRAGMA quick_check(1)";
@@ -203,7 +207,8 @@ pub(super) fn log(connection: &Connection, statement: &str) {
 pub(super) fn register_functions(connection: &Connection) -> rusqlite::Result<()> {
     let flags =
         FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DETERMINISTIC | FunctionFlags::SQLITE_DIRECTONLY;
-    connection.create_scalar_function(c"sessile_time", 1, flags, |context: &Context<'_>| {
+    // Without the type of the context: it differs between the versions of rusqlite that are supported.
+    connection.create_scalar_function("sessile_time", 1, flags, |context| {
         let ValueRef::Text(text) = context.get_raw(0) else {
             return Ok(None);
         };

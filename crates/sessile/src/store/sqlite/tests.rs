@@ -118,3 +118,53 @@ async fn statements_use_the_indexes() {
         assert!(plan.contains(index) && !plan.contains("SCAN sessions"), "{statement}: {plan}");
     }
 }
+
+/// [R20] The bound holds however slow the thread of the checkpoints is: here it does nothing at all.
+#[allow(clippy::await_holding_lock, reason = "the test is about a connection that is in use")]
+#[tokio::test]
+async fn a_thread_that_hangs_lets_no_log_grow() {
+    let directory = tempfile::tempdir().unwrap();
+    let options = SqliteStore::options().synchronous(Synchronous::Normal);
+    let store = options.open(directory.path().join("x.db")).await.unwrap();
+    store.init().await.unwrap();
+    let [.., checkpoints, _] = &store.0.writer.connections[..] else {
+        panic!("there is a connection for checkpoints")
+    };
+    let hangs = checkpoints.lock();
+    let mut longest = 0;
+    for _ in 0..20 {
+        for outcome in store.apply_many((0..50).map(|number| row(number, 60)).collect()).await {
+            outcome.unwrap();
+        }
+        for outcome in
+            store.apply_many((0..50).map(|number| Write::Delete(row(number, 0).id())).collect()).await
+        {
+            outcome.unwrap();
+        }
+        longest = longest.max(directory.path().join("x.db-wal").metadata().unwrap().len());
+    }
+    drop(hangs);
+    assert!((30 << 20..46 << 20).contains(&longest), "{longest} bytes");
+}
+
+/// A page that shows a user's sessions waits for no count of the whole table; and a count that waits for another one
+/// gives up.
+#[allow(clippy::await_holding_lock, reason = "the test is about a connection that is in use")]
+#[tokio::test]
+async fn a_users_sessions_are_listed_beside_a_count() {
+    let directory = tempfile::tempdir().unwrap();
+    let options = SqliteStore::options().busy_timeout(std::time::Duration::from_millis(50));
+    let store = options.open(directory.path().join("x.db")).await.unwrap();
+    store.init().await.unwrap();
+    let [.., long, _, _] = &store.0.writer.connections[..] else {
+        panic!("there is a connection for counts")
+    };
+    let counts = long.lock();
+    let (liveness, now) = (Liveness::Any, LATER);
+    let query = ListQuery { user: UserId::new("ada").ok(), liveness, now, after: None, limit: 9 };
+    assert!(store.list(&query).await.unwrap().records.is_empty());
+    let error = store.stats(LATER).await.unwrap_err();
+    assert!(error.is_transient() && error.to_string().contains("waited 50 ms to count"), "{error}");
+    drop(counts);
+    store.stats(LATER).await.unwrap();
+}

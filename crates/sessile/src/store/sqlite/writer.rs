@@ -11,20 +11,23 @@ use std::collections::VecDeque;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use parking_lot::Mutex;
+use parking_lot::MutexGuard;
 use rusqlite::Connection;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use super::apply::{self, Applied};
-use super::checkpoint::{self, Checkpoints, Told};
+use super::checkpoint::{Checkpoints, Told};
 use super::fault::{self, Place, unavailable};
+use super::files::Files;
 use super::reader::Shared;
+use super::reopen::Reopener;
 use super::sql::{self, Sql};
-use crate::store::{Outcome, StoreError, Write};
+use crate::store::{StoreError, Write};
 
 /// Writes in one transaction, roughly: beyond this the first ones wait for nothing.
 const GROUP: usize = 512;
@@ -36,6 +39,8 @@ const AT_REST: Duration = Duration::from_secs(1);
 enum Job {
     Writes(Batch),
     Task(Task),
+    /// Only what happens before each job: a look whether the file is there.
+    Look,
 }
 
 /// The writes of one caller.
@@ -47,10 +52,13 @@ struct Batch {
     _room: OwnedSemaphorePermit,
 }
 
+/// Takes the connection, or why there is none.
+type Run = Box<dyn FnOnce(Result<&Connection, StoreError>) -> Told + Send>;
+
 /// Anything else, in transactions of its own.
 struct Task {
     /// Answers its caller, and returns what tells it to go on.
-    run: Box<dyn FnOnce(&Connection) -> Told + Send>,
+    run: Run,
     deadline: Instant,
     /// Nobody waits for it: the writes that wait when its turn comes go first, and so does what it leaves in the
     /// log, before its caller goes on.
@@ -66,27 +74,50 @@ pub(super) struct Writer {
     room: Arc<Semaphore>,
     queue: u32,
     place: Arc<Place>,
+    files: Option<Arc<Files>>,
+    log_is_full: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
+    #[cfg(test)]
+    pub(super) connections: Vec<Shared>,
 }
 
 impl Writer {
     pub(super) fn start(
         connection: Shared,
-        checkpoints: Option<Checkpoints>,
+        log: Option<(Checkpoints, Reopener)>,
         sql: Arc<Sql>,
         place: Arc<Place>,
         queue: usize,
     ) -> io::Result<Writer> {
         let (jobs, queued) = mpsc::channel();
         let queue = u32::try_from(queue).unwrap_or(u32::MAX).min(u32::MAX >> 3);
-        if checkpoints.is_some() {
-            checkpoint::count(&connection.lock());
-        }
-        let worker = Worker { connection, checkpoints, sql, place: Arc::clone(&place) };
+        let log_is_full = Arc::default();
+        let files = log.as_ref().map(|(_, reopener)| Arc::clone(&reopener.files));
+        #[cfg(test)]
+        let connections = log.as_ref().map(|(_, reopener)| reopener.connections.clone()).unwrap_or_default();
+        let (checkpoints, reopener) = log.unzip();
+        let worker = Worker {
+            checkpoints,
+            reopener,
+            connection,
+            sql,
+            place: Arc::clone(&place),
+            log_is_full: Arc::clone(&log_is_full),
+        };
         let thread =
             thread::Builder::new().name("sessile-sqlite".to_owned()).spawn(move || worker.work(&queued))?;
         let room = Arc::new(Semaphore::new(queue as usize));
-        Ok(Writer { jobs: Some(jobs), room, queue, place, thread: Some(thread) })
+        Ok(Writer {
+            jobs: Some(jobs),
+            room,
+            queue,
+            place,
+            files,
+            log_is_full,
+            thread: Some(thread),
+            #[cfg(test)]
+            connections,
+        })
     }
 
     /// Makes these writes in their order; answers when they are committed.
@@ -121,6 +152,9 @@ impl Writer {
         T: Send + 'static,
         F: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     {
+        if self.log_is_full.load(Ordering::Relaxed) {
+            return Err(self.place.log_is_full());
+        }
         self.task(action, true, work).await
     }
 
@@ -132,9 +166,13 @@ impl Writer {
         let room = self.room(1).await?;
         let (reply, answer) = oneshot::channel();
         let (tell, told) = oneshot::channel();
-        let run = Box::new(move |connection: &Connection| {
-            // Where nobody waits any more there is nothing to do about that.
-            let _ = reply.send(work(connection));
+        let (place, files) = (Arc::clone(&self.place), self.files.clone());
+        let run = Box::new(move |connection: Result<&Connection, StoreError>| {
+            let done = connection
+                .and_then(|connection| work(connection).map_err(|error| place.error(action, error)))
+                .and_then(|done| files.map_or(Ok(()), |files| files.look()).map(|()| done));
+            // The caller may not wait any more.
+            let _ = reply.send(done);
             Box::new(move |_| {
                 let _ = tell.send(());
             }) as Told
@@ -149,7 +187,13 @@ impl Writer {
         let done = answer.await.map_err(|_| Refused::gone())?;
         // It is done, and the answer to it must not depend on a disk that takes long.
         let _ = tokio::time::timeout(AT_REST, told).await;
-        done.map_err(|error| self.place.error(action, error))
+        done
+    }
+
+    /// Has the thread look whether the file is there again.
+    pub(super) fn wake(&self) {
+        // Where the thread is gone the next statement says so.
+        let _ = self.send(Job::Look);
     }
 
     /// Places in the queue, given back when the job is done.
@@ -207,11 +251,14 @@ impl From<Refused> for StoreError {
 
 /// What lives on the thread.
 struct Worker {
-    connection: Arc<Mutex<Connection>>,
     /// Where there is a log: not in memory.
     checkpoints: Option<Checkpoints>,
+    reopener: Option<Reopener>,
+    connection: Shared,
     sql: Arc<Sql>,
     place: Arc<Place>,
+    /// Whether writes are refused because a reader holds a long log.
+    log_is_full: Arc<AtomicBool>,
 }
 
 impl Worker {
@@ -220,14 +267,20 @@ impl Worker {
         while let Ok(first) = queued.recv() {
             let mut next = VecDeque::from([first]);
             while let Some(job) = next.pop_front() {
+                let ready = self.ready();
                 let work = match job {
-                    Job::Task(task) if task.yields && !task.has_yielded => {
+                    Job::Look => Ok(()),
+                    Job::Writes(batch) if ready.is_err() => {
+                        self.refuse(batch);
+                        Ok(())
+                    }
+                    Job::Task(task) if task.yields && !task.has_yielded && ready.is_ok() => {
                         let (group, after) = gather(Vec::new(), queued);
                         next.push_back(Job::Task(Task { has_yielded: true, ..task }));
                         next.extend(after);
                         catch_unwind(AssertUnwindSafe(|| self.group(group)))
                     }
-                    Job::Task(task) => catch_unwind(AssertUnwindSafe(|| self.task(task))),
+                    Job::Task(task) => catch_unwind(AssertUnwindSafe(|| self.task(task, ready))),
                     Job::Writes(batch) => {
                         let (group, after) = gather(vec![batch], queued);
                         next.extend(after);
@@ -240,16 +293,45 @@ impl Worker {
                     self.roll_back(&self.connection.lock());
                 }
                 if let Some(checkpoints) = &self.checkpoints {
-                    checkpoints.after_commit(&self.connection.lock());
+                    let connection = self.connection.lock();
+                    checkpoints.after_commit(&connection);
+                    self.log_is_full.store(checkpoints.is_full(&connection), Ordering::Relaxed);
                 }
             }
         }
+        if let Some(reopener) = &self.reopener {
+            reopener.abandon();
+        }
     }
 
-    fn task(&self, task: Task) {
+    /// Whether the file is the one that is open, which is opened again where it was replaced.
+    fn ready(&self) -> Result<(), StoreError> {
+        let Some(reopener) = &self.reopener else { return Ok(()) };
+        if let (Some((log, bounds)), Some(checkpoints)) = (reopener.ready()?, &self.checkpoints) {
+            checkpoints.reopened(log, bounds);
+        }
+        Ok(())
+    }
+
+    /// Answers that the file is not there.
+    fn refuse(&self, batch: Batch) {
+        if let Some(reopener) = &self.reopener {
+            let errors = batch.writes.iter().map(|_| Err(reopener.files.error()));
+            let _ = batch.reply.send(errors.collect());
+        }
+    }
+
+    fn is_lost(&self) -> bool {
+        self.reopener.as_ref().is_some_and(|reopener| reopener.files.look().is_err())
+    }
+
+    fn task(&self, task: Task, ready: Result<(), StoreError>) {
         let connection = self.connection.lock();
         wait_until(&connection, task.deadline);
-        let told = (task.run)(&connection);
+        let told = {
+            let _lock = self.keep_checkpoints_out();
+            (task.run)(ready.map(|()| &*connection))
+        };
         match &self.checkpoints {
             Some(checkpoints) if task.yields => {
                 checkpoints.after_commit(&connection);
@@ -262,8 +344,17 @@ impl Worker {
     /// Makes the writes, waits for a lock no longer than each may, and answers.
     fn group(&self, mut group: Vec<Batch>) {
         let connection = self.connection.lock();
+        if self.log_is_full.load(Ordering::Relaxed) {
+            // The reader may have ended since the last commit.
+            let is_full = self.checkpoints.as_ref().is_some_and(|it| it.is_full(&connection));
+            self.log_is_full.store(is_full, Ordering::Relaxed);
+        }
         while let Some(first) = group.iter().map(|batch| batch.deadline).min() {
-            let Some(answers) = self.attempt(&connection, &group, first) else {
+            let attempted = {
+                let _lock = self.keep_checkpoints_out();
+                self.attempt(&connection, &group, first)
+            };
+            let Some(answers) = attempted else {
                 let now = Instant::now();
                 for batch in group.extract_if(.., |batch| batch.deadline <= now) {
                     let locked = batch.writes.iter().map(|_| Err(self.place.locked(None))).collect();
@@ -271,8 +362,13 @@ impl Worker {
                 }
                 continue;
             };
+            let is_lost = self.is_lost();
             for (batch, answers) in group.drain(..).zip(answers) {
-                let _ = batch.reply.send(answers);
+                match is_lost {
+                    // What was written went into a file that no other program sees.
+                    true => self.refuse(batch),
+                    false => drop(batch.reply.send(answers)),
+                }
             }
         }
     }
@@ -284,7 +380,7 @@ impl Worker {
         {
             // Not a moment's wait in here: the statement has the time in it.
             wait_until(connection, Instant::now());
-            match apply::write(connection, &self.sql, write) {
+            match self.make(connection, write) {
                 Err(error) if fault::is_locked(&error) => {}
                 done => return Some(vec![vec![self.answer(done)]]),
             }
@@ -305,7 +401,7 @@ impl Worker {
         for batch in group {
             let mut of_batch = Vec::with_capacity(batch.writes.len());
             for write in &batch.writes {
-                match apply::write(connection, &self.sql, write) {
+                match self.make(connection, write) {
                     // A statement that fails undoes itself, but some faults undo the transaction.
                     Err(error) if connection.is_autocommit() => return Err(error),
                     done => of_batch.push(self.answer(done)),
@@ -332,9 +428,10 @@ impl Worker {
         group.iter().map(of_batch).collect()
     }
 
-    fn alone(&self, connection: &Connection, write: &Write) -> rusqlite::Result<Outcome> {
+    fn alone(&self, connection: &Connection, write: &Write) -> rusqlite::Result<Applied> {
         sql::run(connection, sql::BEGIN)?;
-        let done = apply::write(connection, &self.sql, write)
+        let done = self
+            .make(connection, write)
             .and_then(|outcome| sql::run(connection, sql::COMMIT).map(|()| outcome));
         if done.is_err() {
             self.roll_back(connection);
@@ -342,8 +439,20 @@ impl Worker {
         done
     }
 
-    fn answer(&self, done: rusqlite::Result<Outcome>) -> Applied {
-        done.map_err(|error| self.place.error("apply a write", error))
+    fn keep_checkpoints_out(&self) -> Option<MutexGuard<'_, ()>> {
+        self.checkpoints.as_ref().and_then(Checkpoints::keep_out)
+    }
+
+    /// Runs the write's statement. While the log is at its limit, only what ends sessions.
+    fn make(&self, connection: &Connection, write: &Write) -> rusqlite::Result<Applied> {
+        if self.log_is_full.load(Ordering::Relaxed) && !matches!(write, Write::Delete(_)) {
+            return Ok(Err(self.place.log_is_full()));
+        }
+        apply::write(connection, &self.sql, write).map(Ok)
+    }
+
+    fn answer(&self, done: rusqlite::Result<Applied>) -> Applied {
+        done.unwrap_or_else(|error| Err(self.place.error("apply a write", error)))
     }
 
     fn roll_back(&self, connection: &Connection) {

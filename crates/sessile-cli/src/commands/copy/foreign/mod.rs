@@ -13,6 +13,7 @@ mod sqlite;
 mod tower_sessions;
 
 use std::fmt;
+use std::path::Path;
 
 use clap::ValueEnum;
 use sessile::record::{self, RESERVED_KEY, SessionRecord, StoredData, Timestamp};
@@ -70,20 +71,10 @@ impl FullUrl {
         self.text.split(':').next().unwrap_or_default()
     }
 
-    /// The path of a SQLite file.
-    fn path(&self) -> &str {
-        let address = self.text.split('?').next().unwrap_or_default();
-        let path = address.split_once(':').map_or("", |(_, path)| path);
-        path.strip_prefix("//").unwrap_or(path)
-    }
-
-    fn option(&self, name: &str) -> Option<&str> {
-        let options = self.text.split_once('?')?.1;
-        options
-            .split('&')
-            .filter_map(|option| option.split_once('='))
-            .find(|(key, _)| *key == name)
-            .map(|it| it.1)
+    /// The table, if the URL names one.
+    fn table(&self) -> Option<&str> {
+        let options = self.text.split_once('?').map_or("", |(_, options)| options);
+        options.split('&').any(|option| option.starts_with("table=")).then(|| self.url.table())
     }
 }
 
@@ -124,7 +115,7 @@ struct Columns<'a> {
 
 impl Names {
     fn of(format: Format, url: &FullUrl) -> Names {
-        let [schema, table] = ["schema", "table"].map(|name| url.option(name));
+        let (schema, table) = (url.url.database_schema(), url.table());
         let (is_file, is_mysql) = (url.scheme() == "sqlite", matches!(url.scheme(), "mysql" | "mariadb"));
         // The names that tower-sessions-sqlx-store takes unless it is told others. A schema of MySQL is a
         // database, and the URL has named one.
@@ -210,7 +201,7 @@ impl Foreign {
     pub(super) async fn open(url: &FullUrl, reading: Reading, now: Timestamp) -> Result<Foreign, Error> {
         let names = Names::of(reading.format, url);
         let table = match url.scheme() {
-            "sqlite" => Table::Sqlite(sqlite::open(url.path())?),
+            "sqlite" => Table::Sqlite(sqlite::open(url.url.file().unwrap_or(Path::new("")))?),
             #[cfg(feature = "mysql")]
             "mysql" | "mariadb" => Table::MySql(Box::new(mysql::Reader::connect(&url.text).await?)),
             #[cfg(feature = "postgres")]

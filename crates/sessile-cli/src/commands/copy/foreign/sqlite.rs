@@ -1,5 +1,7 @@
 //! Foreign tables in SQLite files.
 
+use std::path::Path;
+
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OpenFlags};
 use sessile::record::Timestamp;
@@ -8,7 +10,7 @@ use super::{Columns, Names, Row};
 use crate::error::Error;
 
 /// Opens a file to be read: nothing is made, nothing is changed.
-pub(super) fn open(path: &str) -> Result<Connection, Error> {
+pub(super) fn open(path: &Path) -> Result<Connection, Error> {
     let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(failed)?;
     connection.busy_timeout(std::time::Duration::from_secs(5)).map_err(failed)?;
     Ok(connection)
