@@ -91,7 +91,7 @@ impl Backend {
             Backend::Postgres18 => Held::Postgres(Postgres::start_18()?),
             Backend::PgBouncer => {
                 let server = Postgres::start()?;
-                Held::PgBouncer(PgBouncer::start(&server, "transaction", 6)?, server)
+                Held::PgBouncer(Box::new((PgBouncer::start(&server, "transaction", 6)?, server)))
             }
         };
         Ok(Place { held, stores: AtomicU32::new(0) })
@@ -125,7 +125,7 @@ enum Held {
     Redis(Redis),
     RedisCluster(RedisCluster),
     RedisSentinel(RedisSentinel),
-    PgBouncer(PgBouncer, Postgres),
+    PgBouncer(Box<(PgBouncer, Postgres)>),
 }
 
 impl Place {
@@ -140,8 +140,8 @@ impl Place {
             Held::Redis(server) => format!("{}?prefix=store-{number}:", server.url()),
             Held::RedisCluster(cluster) => format!("{}?prefix=store-{number}:", cluster.url()),
             Held::RedisSentinel(servers) => format!("{}&prefix=store-{number}:", servers.url()),
-            Held::PgBouncer(pooler, _) => {
-                format!("{}?table=sessions_{number}&pooler=transaction", pooler.url())
+            Held::PgBouncer(both) => {
+                format!("{}?table=sessions_{number}&pooler=transaction", both.0.url())
             }
         }
     }
@@ -155,7 +155,7 @@ impl Place {
             Held::Redis(server) => server.url(),
             Held::RedisCluster(cluster) => cluster.url(),
             Held::RedisSentinel(servers) => servers.url(),
-            Held::PgBouncer(pooler, _) => pooler.url(),
+            Held::PgBouncer(both) => both.0.url(),
         }
     }
 
@@ -165,7 +165,8 @@ impl Place {
     /// When the server does not, and where there is none that speaks it.
     pub fn query(&self, sql: &str) -> Outcome<String> {
         match &self.held {
-            Held::Postgres(server) | Held::PgBouncer(_, server) => Ok(server.query(sql)?),
+            Held::Postgres(server) => Ok(server.query(sql)?),
+            Held::PgBouncer(both) => Ok(both.1.query(sql)?),
             Held::MariaDb(server) => Ok(server.query(sql)?),
             _ => Err("no SQL server of its own".into()),
         }
@@ -196,8 +197,8 @@ impl Place {
         match &self.held {
             Held::Memory => Ok(String::new()),
             Held::Folder(_) => Ok(rusqlite::version().to_owned()),
-            Held::Postgres(server) | Held::PgBouncer(_, server) => {
-                let told = server.query("SHOW server_version")?;
+            Held::Postgres(_) | Held::PgBouncer(_) => {
+                let told = self.query("SHOW server_version")?;
                 Ok(told.split(' ').next().unwrap_or_default().to_owned())
             }
             Held::MariaDb(server) => {
@@ -250,7 +251,7 @@ impl Place {
             | Held::Folder(_)
             | Held::RedisCluster(_)
             | Held::RedisSentinel(_)
-            | Held::PgBouncer(..) => None,
+            | Held::PgBouncer(_) => None,
             Held::Postgres(server) => Some(server.deref()),
             Held::MariaDb(server) => Some(server.deref()),
             Held::Redis(server) => Some(server.deref()),
