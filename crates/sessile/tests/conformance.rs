@@ -126,8 +126,10 @@ mod postgres_through_a_pooler {
     async fn fresh() -> Arc<dyn SessionStore> {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let url = format!("{}?table=sessions_{number}&pooler=transaction", pooler().url());
-        let store = PostgresStore::connect(&url).await.unwrap();
+        let url = format!("{}?table=sessions_{number}&pooler=transaction&connect_timeout=60", pooler().url());
+        // Many stores connect at the same time, on a machine that may be slow.
+        let options = PostgresStore::options().timeout(std::time::Duration::from_secs(60));
+        let store = options.connect(&url).await.unwrap();
         store.init().await.unwrap();
         Arc::new(store)
     }

@@ -45,6 +45,8 @@ pub const REDIS: &str = "SESSILE_TEST_REDIS";
 /// The variable with the URL of the Redis Cluster that tests share.
 pub const REDIS_CLUSTER: &str = "SESSILE_TEST_REDIS_CLUSTER";
 
+/// The variable with the folder of the programs of PostgreSQL 18.
+pub const POSTGRES_18: &str = "SESSILE_TEST_POSTGRES_18";
 /// The variable with the path of the program `valkey-server`.
 pub const VALKEY: &str = "SESSILE_TEST_VALKEY";
 

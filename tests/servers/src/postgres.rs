@@ -28,7 +28,17 @@ impl Postgres {
 
     /// Starts one with these settings, as in `postgresql.conf`: `("max_connections", "5")`.
     pub fn start_with(settings: &[(&str, &str)]) -> Outcome<Self> {
-        let [postgres, initdb, psql] = Places::from_environment().postgres()?;
+        Self::start_from(&Places::from_environment(), settings)
+    }
+
+    /// Starts one of version 18, from the folder that [`POSTGRES_18`](crate::POSTGRES_18) names.
+    pub fn start_18() -> Outcome<Self> {
+        let folder = crate::shared_url(crate::POSTGRES_18)?;
+        Self::start_from(&Places::only(vec![folder.into()]), &[])
+    }
+
+    fn start_from(places: &Places, settings: &[(&str, &str)]) -> Outcome<Self> {
+        let [postgres, initdb, psql] = places.postgres()?;
         let folder = Folder::create(User::to_run_as(&["postgres"])?)?;
         let client = Client { psql, password: port::password()? };
 

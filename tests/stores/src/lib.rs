@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use sessile::store::{SessionStore, StoreUrl};
-use sessile_test_servers::{MariaDb, Postgres, Redis, RedisCluster, RedisSentinel, Server};
+use sessile_test_servers::{MariaDb, PgBouncer, Postgres, Redis, RedisCluster, RedisSentinel, Server};
 use tempfile::TempDir;
 
 /// Every way to fail ends the program or the test that asked.
@@ -32,6 +32,10 @@ pub enum Backend {
     RedisSentinel,
     /// One server, which speaks as Redis does.
     Valkey,
+    /// One server of version 18.
+    Postgres18,
+    /// One server behind a pooler in transaction mode, with fewer connections than the stores have.
+    PgBouncer,
 }
 
 impl Backend {
@@ -45,7 +49,8 @@ impl Backend {
         Backend::RedisCluster,
     ];
     /// Other versions and set-ups of the same servers: `cargo xtask conformance --matrix`.
-    pub const MATRIX: [Backend; 2] = [Backend::RedisSentinel, Backend::Valkey];
+    pub const MATRIX: [Backend; 4] =
+        [Backend::RedisSentinel, Backend::Valkey, Backend::Postgres18, Backend::PgBouncer];
     /// Those with a single server, which can be stopped, and whose way to us can be cut.
     pub const SERVERS: [Backend; 3] = [Backend::Postgres, Backend::MariaDb, Backend::Redis];
 
@@ -60,6 +65,8 @@ impl Backend {
             Backend::RedisCluster => "Redis Cluster",
             Backend::RedisSentinel => "Redis Sentinel",
             Backend::Valkey => "Valkey",
+            Backend::Postgres18 => "PostgreSQL 18",
+            Backend::PgBouncer => "PgBouncer",
         }
     }
 
@@ -80,6 +87,11 @@ impl Backend {
             Backend::RedisSentinel => Held::RedisSentinel(RedisSentinel::start()?),
             Backend::Valkey => {
                 Held::Redis(Redis::start_valkey_with(&[("appendonly", "yes"), ("appendfsync", "always")])?)
+            }
+            Backend::Postgres18 => Held::Postgres(Postgres::start_18()?),
+            Backend::PgBouncer => {
+                let server = Postgres::start()?;
+                Held::PgBouncer(Box::new((PgBouncer::start(&server, "transaction", 6)?, server)))
             }
         };
         Ok(Place { held, stores: AtomicU32::new(0) })
@@ -113,6 +125,7 @@ enum Held {
     Redis(Redis),
     RedisCluster(RedisCluster),
     RedisSentinel(RedisSentinel),
+    PgBouncer(Box<(PgBouncer, Postgres)>),
 }
 
 impl Place {
@@ -127,6 +140,9 @@ impl Place {
             Held::Redis(server) => format!("{}?prefix=store-{number}:", server.url()),
             Held::RedisCluster(cluster) => format!("{}?prefix=store-{number}:", cluster.url()),
             Held::RedisSentinel(servers) => format!("{}&prefix=store-{number}:", servers.url()),
+            Held::PgBouncer(both) => {
+                format!("{}?table=sessions_{number}&pooler=transaction", both.0.url())
+            }
         }
     }
 
@@ -139,6 +155,7 @@ impl Place {
             Held::Redis(server) => server.url(),
             Held::RedisCluster(cluster) => cluster.url(),
             Held::RedisSentinel(servers) => servers.url(),
+            Held::PgBouncer(both) => both.0.url(),
         }
     }
 
@@ -149,6 +166,7 @@ impl Place {
     pub fn query(&self, sql: &str) -> Outcome<String> {
         match &self.held {
             Held::Postgres(server) => Ok(server.query(sql)?),
+            Held::PgBouncer(both) => Ok(both.1.query(sql)?),
             Held::MariaDb(server) => Ok(server.query(sql)?),
             _ => Err("no SQL server of its own".into()),
         }
@@ -179,8 +197,8 @@ impl Place {
         match &self.held {
             Held::Memory => Ok(String::new()),
             Held::Folder(_) => Ok(rusqlite::version().to_owned()),
-            Held::Postgres(server) => {
-                let told = server.query("SHOW server_version")?;
+            Held::Postgres(_) | Held::PgBouncer(_) => {
+                let told = self.query("SHOW server_version")?;
                 Ok(told.split(' ').next().unwrap_or_default().to_owned())
             }
             Held::MariaDb(server) => {
@@ -229,7 +247,11 @@ impl Place {
     /// The one server, where there is one.
     pub fn server(&self) -> Option<&Server> {
         match &self.held {
-            Held::Memory | Held::Folder(_) | Held::RedisCluster(_) | Held::RedisSentinel(_) => None,
+            Held::Memory
+            | Held::Folder(_)
+            | Held::RedisCluster(_)
+            | Held::RedisSentinel(_)
+            | Held::PgBouncer(_) => None,
             Held::Postgres(server) => Some(server.deref()),
             Held::MariaDb(server) => Some(server.deref()),
             Held::Redis(server) => Some(server.deref()),

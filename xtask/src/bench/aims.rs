@@ -48,6 +48,8 @@ const LIFE_AT_LEAST: f64 = 2.0;
 
 const PURGE_AT_MOST: f64 = 2.0;
 const SQLITE_WRITER_MILLIS: f64 = 50.0;
+/// How much slower requests may be beside rows that others have locked.
+const LOCKS_AT_MOST: f64 = 1.2;
 const SIZE_AT_MOST: f64 = 1.3;
 const KEPT_BYTES: f64 = 1.6 * 1024.0;
 
@@ -91,6 +93,7 @@ pub(crate) fn all(samples: &Samples) -> Vec<Aim> {
     lone(samples, &mut aims);
     life(samples, &mut aims);
     purge(samples, &mut aims);
+    locks(samples, &mut aims);
     size(samples, &mut aims);
     for memory in samples.memory.iter().filter(|memory| memory.what == "kept by the cache") {
         let found = exactly(memory.counted);
@@ -152,6 +155,19 @@ fn purge(samples: &Samples, aims: &mut Vec<Aim>) {
         if during.subject.contains("sqlite") && during.work == "change" {
             let found = exactly(during.max / 1e3);
             aims.push(Aim::at_most(format!("{what}: longest wait, ms"), SQLITE_WRITER_MILLIS, found));
+        }
+    }
+}
+
+fn locks(samples: &Samples, aims: &mut Vec<Aim>) {
+    for (store, locked) in samples.locks.keys().filter(|(_, locked)| *locked > 0) {
+        let what = format!("{locked} locked rows, {store}");
+        if let Some(found) = samples.beside_locks(store, *locked, |beside| beside.rate) {
+            let bound = (1e3 / LOCKS_AT_MOST).round() / 1e3;
+            aims.push(Aim::at_least(format!("{what}: changes/s of others ÷ without"), bound, found));
+        }
+        if let Some(found) = samples.beside_locks(store, *locked, |beside| beside.p50) {
+            aims.push(Aim::at_most(format!("{what}: p50 of others ÷ without"), LOCKS_AT_MOST, found));
         }
     }
 }

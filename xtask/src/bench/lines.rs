@@ -97,6 +97,17 @@ lines! {
         seconds: f64,
     }
 
+    /// What one round saw of changes beside locked rows.
+    #[derive(Clone, Copy)]
+    Beside {
+        rate: f64,
+        p50: f64,
+        p99: f64,
+        max: f64,
+        /// Requests for the locked rows.
+        asked: f64,
+    }
+
     /// Processor time for an operation on a table of this size.
     Size {
         store: String,

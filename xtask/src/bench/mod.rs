@@ -27,11 +27,11 @@ use crate::setup;
 use crate::step::command_line;
 
 pub(crate) const USAGE: &str = "\
-PARTS: process, web, lone, purge, size, footprint, staleness, feed; all of them by default; none with `report`
+PARTS: process, web, lone, purge, locks, size, footprint, staleness, feed; all of them by default; none with `report`
 DATABASES: memory, sqlite, postgres, mariadb, redis; all of them by default
 OPTIONS: --write
-         --rounds N (5): web, lone, feed
-         --seconds S of each cell: web, lone, purge, feed (1), size (4)
+         --rounds N (5): web, lone, locks, feed
+         --seconds S of each cell: web, lone, purge, feed (1), locks (2), size (4)
          --only NAME, subjects whose name holds it: web, lone
          --live N (100000), --expired N (1000000): purge
          --rows N of the large table (10000000): size
@@ -217,6 +217,7 @@ fn report(wish: &Wish<'_>, places: &Places) -> Result<(), Problem> {
         ("web", tables::web(&samples)),
         ("lone", tables::lone(&samples)),
         ("purge", tables::purge(&samples)),
+        ("locks", tables::locks(&samples)),
         ("size", tables::size(&samples)),
         ("footprint", tables::memory(&samples)),
         ("staleness", tables::staleness(&samples)),

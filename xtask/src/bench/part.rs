@@ -21,7 +21,7 @@ const ALL_DATABASES: [&str; 5] = {
 const STORED: &[&str] = &["sqlite", "postgres", "mariadb", "redis"];
 
 /// In the order in which they are measured.
-pub(crate) const PARTS: [Part; 8] = [
+pub(crate) const PARTS: [Part; 9] = [
     Part { name: "process", command: &[], databases: &[], options: &[] },
     Part {
         name: "web",
@@ -40,6 +40,12 @@ pub(crate) const PARTS: [Part; 8] = [
         command: &["load", "purge"],
         databases: STORED,
         options: &["--seconds", "--live", "--expired"],
+    },
+    Part {
+        name: "locks",
+        command: &["load", "locks"],
+        databases: &["postgres", "mariadb"],
+        options: &["--rounds", "--seconds"],
     },
     Part { name: "size", command: &["load", "size"], databases: STORED, options: &["--seconds", "--rows"] },
     Part { name: "footprint", command: &["memory"], databases: &[], options: &["--sessions"] },

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::lines::{Cell, Fields, Lag, Line as _, Memory, Purge, Purged, Size, Written};
+use super::lines::{Beside, Cell, Fields, Lag, Line as _, Memory, Purge, Purged, Size, Written};
 
 /// All lines that were read.
 #[derive(Default)]
@@ -13,6 +13,8 @@ pub(crate) struct Samples {
     order: Vec<[String; 3]>,
     pub(crate) purges: Vec<Purge>,
     pub(crate) purged: Vec<Purged>,
+    /// Under the store and how many rows were locked, in the order of the rounds.
+    pub(crate) locks: BTreeMap<(String, u32), Vec<Beside>>,
     pub(crate) sizes: Vec<Size>,
     pub(crate) memory: Vec<Memory>,
     pub(crate) lags: Vec<Lag>,
@@ -48,6 +50,11 @@ impl Samples {
             }
             "purge" => self.purges.push(Purge::of(line)?),
             "purged" => self.purged.push(Purged::of(line)?),
+            "locks" => {
+                let [_round, store, locked] = line.texts()?;
+                let rounds = self.locks.entry((store, locked.parse().ok()?)).or_default();
+                rounds.push(Beside::of(line)?);
+            }
             "size" => self.sizes.push(Size::of(line)?),
             "memory" => self.memory.push(Memory::of(line)?),
             "staleness" => self.lags.push(Lag::of(line)?),
@@ -70,6 +77,18 @@ impl Samples {
             self.order.push(key.clone());
         }
         self.cells.entry(key).or_default().push(cell);
+    }
+
+    /// One number beside locked rows as a ratio to the same without, round by round.
+    pub(crate) fn beside_locks(
+        &self,
+        store: &str,
+        locked: u32,
+        number: fn(&Beside) -> f64,
+    ) -> Option<Spread> {
+        let of = |locked| self.locks.get(&(store.to_owned(), locked));
+        let pairs = of(locked)?.iter().zip(of(0)?);
+        Spread::of(pairs.map(|(beside, without)| number(beside) / number(without)))
     }
 
     /// The rounds of one cell; none when it was not measured.

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::aims::{self, DATABASES, database_of};
-use super::lines::{Cell, Written};
+use super::lines::{Beside, Cell, Written};
 use super::samples::{Samples, Spread, median, ratio};
 
 /// The works in the order of the tables.
@@ -114,6 +114,36 @@ pub(crate) fn purge(samples: &Samples) -> String {
             purged.removed,
             purged.seconds,
             purged.removed / purged.seconds
+        );
+    }
+    table
+}
+
+/// Changes beside rows that another program has locked.
+pub(crate) fn locks(samples: &Samples) -> String {
+    let mut table = String::from(
+        "| store | locked rows | requests for them | changes/s of others | ÷ without (min–max) | p50 ms | \
+         ÷ without (min–max) | p99 ms | longest ms |\n|---|---|---|---|---|---|---|---|---|\n",
+    );
+    for ((store, locked), rounds) in &samples.locks {
+        let middle = |number: fn(&Beside) -> f64| {
+            Spread::of(rounds.iter().map(number)).map_or(f64::NAN, |found| found.median)
+        };
+        let ratio = |number| {
+            let found = samples.beside_locks(store, *locked, number).filter(|_| *locked > 0);
+            found.map_or_else(String::new, spread)
+        };
+        let _ = writeln!(
+            table,
+            "| {} | {locked} | {:.0} | {:.0} | {} | {:.2} | {} | {:.2} | {:.1} |",
+            name_of(store),
+            middle(|beside| beside.asked),
+            middle(|beside| beside.rate),
+            ratio(|beside| beside.rate),
+            middle(|beside| beside.p50 / 1e3),
+            ratio(|beside| beside.p50),
+            middle(|beside| beside.p99 / 1e3),
+            middle(|beside| beside.max / 1e3),
         );
     }
     table
@@ -257,6 +287,23 @@ mod tests {
         assert!(text.contains("| postgres | read | 10000000 | 18.0 | 9.0 | 1.35 |"), "{text}");
         assert!(purge(&samples()).contains("| 1100000 | 1000000 | 600000 | 12.5 s | 48000 |"));
         assert!(memory(&samples()).contains("| kept by the cache | 100000 | 1700 | 1500 |"));
+    }
+
+    #[test]
+    fn changes_beside_locks_are_compared_round_by_round() {
+        let mut samples = samples();
+        for line in
+            ["1\tpostgres\t0\t1000\t4000\t9000\t20000\t0", "1\tpostgres\t60\t800\t5000\t9000\t30000\t240"]
+        {
+            samples.read(&format!("locks\t{line}\n"));
+        }
+        let text = locks(&samples);
+        assert!(text.contains("| PostgreSQL | 0 | 0 | 1000 |  | 4.00 |  | 9.00 | 20.0 |"), "{text}");
+        let row = "| PostgreSQL | 60 | 240 | 800 | 0.800 (0.800–0.800) | 5.00 | 1.250 (1.250–1.250) | 9.00 | 30.0 |";
+        assert!(text.contains(row), "{text}");
+        let missed =
+            "| 60 locked rows, postgres: changes/s of others ÷ without | ≥ 0.833 | 0.800 | **missed** |";
+        assert!(aims(&samples).contains(missed), "{}", aims(&samples));
     }
 
     #[test]

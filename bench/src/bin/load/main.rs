@@ -11,6 +11,7 @@
 
 mod client;
 mod fill;
+mod locks;
 mod purge;
 mod server;
 mod size;
@@ -36,6 +37,8 @@ enum Task {
     Lone(web::Plan),
     /// What a purge does to the requests beside it (R10)
     Purge(purge::Plan),
+    /// What rows locked by another program do to requests for other rows (R18)
+    Locks(locks::Plan),
     /// What the number of rows does to an operation (R16)
     Size(size::Plan),
     /// One subject under load, for a profiler; prints its process id
@@ -59,6 +62,7 @@ fn main() {
         Task::Web(plan) => web::web(&plan),
         Task::Lone(plan) => web::lone(&plan),
         Task::Purge(plan) => purge::purge(&plan),
+        Task::Locks(plan) => locks::locks(&plan),
         Task::Size(plan) => size::size(&plan),
         Task::Drive { subject, route, seconds, clients } => drive(&subject, &route, seconds, clients),
         Task::Call { subject, route, times } => call(&subject, &route, times),

@@ -428,3 +428,173 @@ impl Held {
         made.into_iter().enumerate().filter_map(answer).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+    use crate::record::{SessionRecord, StoredData, Timestamp};
+    use crate::store::{Outcome, Rotation};
+
+    /// A store in memory that notes which writes it has made, and whose rows can be locked.
+    struct Fake {
+        blocked: BlockedWrites,
+        locked: Mutex<HashSet<SessionId>>,
+        made: Mutex<Vec<SessionId>>,
+        attempts: Mutex<Vec<usize>>,
+        undone: Mutex<u32>,
+    }
+
+    impl Retries for Fake {
+        fn blocked(&self) -> &BlockedWrites {
+            &self.blocked
+        }
+
+        async fn attempt(&self, writes: &[Write]) -> Vec<Attempt> {
+            self.attempts.lock().push(writes.len());
+            let (mut held, locked) = (Held::default(), self.locked.lock().clone());
+            let attempt = |(at, write): (usize, &Write)| {
+                if *self.undone.lock() > 0 {
+                    *self.undone.lock() -= 1;
+                    return Attempt::Undone(self.still_locked());
+                }
+                if held.concern(write) || locked.contains(&write.id()) {
+                    held.add(at, write);
+                    return Attempt::Locked;
+                }
+                self.made.lock().push(write.id());
+                Attempt::Made(Ok(Outcome::Applied))
+            };
+            writes.iter().enumerate().map(attempt).collect()
+        }
+
+        fn still_locked(&self) -> StoreError {
+            too_many("fake", 0)
+        }
+
+        fn too_many(&self, waiting: usize) -> StoreError {
+            too_many("fake", waiting)
+        }
+    }
+
+    impl Fake {
+        fn new() -> Arc<Fake> {
+            Arc::new(Fake {
+                blocked: BlockedWrites::new(Duration::from_secs(4)),
+                locked: Mutex::default(),
+                made: Mutex::default(),
+                attempts: Mutex::default(),
+                undone: Mutex::default(),
+            })
+        }
+
+        fn lock(&self, numbers: impl IntoIterator<Item = u16>) {
+            *self.locked.lock() = numbers.into_iter().map(id).collect();
+        }
+    }
+
+    fn id(number: u16) -> SessionId {
+        let mut bytes = [0; 16];
+        bytes[..2].copy_from_slice(&number.to_be_bytes());
+        SessionId::from_bytes(bytes)
+    }
+
+    fn rotate(from: u16, to: u16) -> Write {
+        let record = SessionRecord::new(id(to), Timestamp::MAX, Timestamp::MIN);
+        Write::Rotate(Rotation {
+            id: id(from),
+            expected: StoredData::Null,
+            record,
+            now: Timestamp::MIN.into(),
+        })
+    }
+
+    /// [R18] Each write comes after those of its rows that came before it, also over a rotation.
+    #[tokio::test(start_paused = true)]
+    async fn the_writes_of_a_row_keep_their_order() {
+        let fake = Fake::new();
+        fake.lock([1, 2]);
+        let writes =
+            [Write::Delete(id(1)), rotate(1, 2), Write::Delete(id(2)), rotate(3, 2), Write::Delete(id(4))];
+        let answers = queue(&fake, writes);
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert_eq!(*fake.made.lock(), [id(4)]);
+        fake.lock([]);
+        for answer in answers {
+            assert_eq!(answer.get("fake").await.unwrap(), Outcome::Applied);
+        }
+        assert_eq!(*fake.made.lock(), [4, 1, 1, 2, 3].map(id));
+    }
+
+    /// [R18] Many locked rows are one attempt after each pause, and no longer than a write waits.
+    #[tokio::test(start_paused = true)]
+    async fn locked_rows_are_tried_together_and_given_up_in_time() {
+        let fake = Fake::new();
+        fake.lock(0..60);
+        let begun = Instant::now();
+        let answers = queue(&fake, (0..60).flat_map(|number| [0; 5].map(|_| Write::Delete(id(number)))));
+        for answer in answers {
+            assert!(answer.get("fake").await.is_err());
+        }
+        assert!(begun.elapsed() >= Duration::from_secs(4) && begun.elapsed() < Duration::from_secs(5));
+        let attempts = fake.attempts.lock().clone();
+        // The first ones take some more, until each row is known to be locked.
+        let later = &attempts[attempts.len() - 50..];
+        assert!(later.iter().all(|writes| *writes == 60) && attempts.len() < 150, "{attempts:?}");
+        // Nothing is left, and the rows are remembered for a while.
+        assert!(fake.blocked.concern(&Write::Delete(id(0))) && !fake.blocked.concern(&Write::Delete(id(60))));
+        tokio::time::sleep(MEMORY).await;
+        assert!(!fake.blocked.concern(&Write::Delete(id(0))));
+        assert!(fake.blocked.is_quiet.load(Ordering::SeqCst));
+    }
+
+    /// [R15] What the database undoes is tried again, and not for ever.
+    #[tokio::test(start_paused = true)]
+    async fn what_is_undone_is_tried_again_with_a_bound() {
+        for (undone, is_made) in [(ATTEMPTS - 1, true), (ATTEMPTS, false)] {
+            let fake = Fake::new();
+            *fake.undone.lock() = undone;
+            let answer = queue(&fake, [Write::Delete(id(1))]).pop().unwrap();
+            assert_eq!(answer.get("fake").await.is_ok(), is_made);
+        }
+    }
+
+    /// [R02] Beside a row that stays locked there is room for others.
+    #[tokio::test(start_paused = true)]
+    async fn a_row_takes_so_many_writes() {
+        let fake = Fake::new();
+        fake.lock([1]);
+        let refused = |answers: &[Answer]| {
+            answers.iter().filter(|answer| matches!(answer, Answer::Now(Err(_)))).count()
+        };
+        let writes = queue(&fake, (0..100).map(|_| rotate(1, 2)));
+        assert_eq!(refused(&writes), 100 - ROOM_OF_A_ROW);
+        let logouts = queue(&fake, (0..100).map(|_| Write::Delete(id(1))));
+        assert_eq!(refused(&logouts), 100 - ROOM_OF_A_ROW);
+        assert_eq!(refused(&queue(&fake, [Write::Delete(id(3))])), 0);
+        fake.lock([]);
+        for answer in writes.into_iter().chain(logouts) {
+            if matches!(answer, Answer::Later(_)) {
+                assert!(answer.get("fake").await.is_ok());
+            }
+        }
+        // More than one of a row in an attempt, once it is free.
+        assert!(fake.attempts.lock().len() < 100);
+    }
+
+    /// [R03] A task that ends in the middle leaves nothing that waits for ever.
+    #[test]
+    fn a_runtime_that_ends_answers_those_who_wait() {
+        let runtime = || tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+        let (here, other) = (runtime(), runtime());
+        let fake = here.block_on(async { Fake::new() });
+        fake.lock([1]);
+        let waiting = queue(&fake, [Write::Delete(id(1))]).pop().unwrap();
+        drop(here);
+        let late = queue(&fake, [Write::Delete(id(1))]).pop().unwrap();
+        for answer in [waiting, late] {
+            assert!(other.block_on(answer.get("fake")).is_err());
+        }
+    }
+}

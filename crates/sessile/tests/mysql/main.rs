@@ -3,6 +3,9 @@
 #![allow(clippy::unwrap_used, reason = "the helpers of tests")]
 
 mod collisions;
+mod locked_rows;
+#[path = "../support/locks.rs"]
+mod locks;
 #[path = "../support/mysql.rs"]
 mod mysql_server;
 mod opening;

@@ -37,7 +37,9 @@ impl SqlLog {
     pub(crate) fn take(&self) -> Vec<String> {
         let mut log = LOG.lock().unwrap();
         let all = log.get_or_insert_default().remove(&self.0).unwrap_or_default();
-        all.iter().map(|statement| statement.split(' ').next().unwrap().to_owned()).collect()
+        // What only MariaDB reads stands before the statement.
+        let statement = |text: &str| text.rsplit("*/ ").next().unwrap_or_default().to_owned();
+        all.iter().map(|text| statement(text).split(' ').next().unwrap().to_owned()).collect()
     }
 }
 

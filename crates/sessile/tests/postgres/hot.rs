@@ -2,7 +2,8 @@
 
 use sessile::store::{Outcome, PostgresStore, SessionStore, StoreError, Write};
 
-use crate::postgres_server::Schema;
+use sessile_test_servers::Postgres;
+
 use crate::support::{NOW, record, touch, until, update};
 
 const ROWS: u32 = 300;
@@ -21,8 +22,10 @@ fn is_applied(done: Result<Outcome, StoreError>) -> bool {
 /// renewal for every ten changes, nine updates of ten stay within their page.
 #[tokio::test]
 async fn only_renewals_touch_an_index() {
-    let schema = Schema::new().await;
-    let store = schema.store(PostgresStore::options()).await;
+    // A server of its own: an open transaction of another test would keep old versions of rows in their pages.
+    let server = Postgres::start().unwrap();
+    let store = PostgresStore::connect(&server.url()).await.unwrap();
+    store.init().await.unwrap();
     let rows = (0..ROWS).map(|number| Write::Insert(record(number, None, &data(0)))).collect();
     assert!(store.apply_many(rows).await.into_iter().all(is_applied));
     for round in 0..ROUNDS {
@@ -36,11 +39,12 @@ async fn only_renewals_touch_an_index() {
     }
     // What a connection did is counted at its end, at the latest.
     drop(store);
-    let of_table =
-        |count: &str| format!("SELECT {count} FROM pg_stat_user_tables WHERE schemaname = '{}'", schema.name);
+    let of_table = |count: &str| {
+        server.query(&format!("SELECT {count} FROM pg_stat_user_tables WHERE relname = 'sessions'")).unwrap()
+    };
     let updates = ROWS * ROUNDS + ROWS;
-    until(async || schema.value(&of_table("n_tup_upd")).await == updates.to_string()).await;
-    let hot: u32 = schema.value(&of_table("n_tup_hot_upd")).await.parse().unwrap();
+    until(async || of_table("n_tup_upd") == updates.to_string()).await;
+    let hot: u32 = of_table("n_tup_hot_upd").parse().unwrap();
     let share = f64::from(hot) / f64::from(ROWS * ROUNDS);
     println!("{hot} of {} changes and {} renewals touched no index", ROWS * ROUNDS, ROWS);
     assert!(share > 0.9 && share <= 1.0, "{share}");

@@ -8,6 +8,9 @@ mod coherence;
 mod collisions;
 mod failovers;
 mod hot;
+mod locked_rows;
+#[path = "../support/locks.rs"]
+mod locks;
 mod opening;
 mod outages;
 mod poolers;

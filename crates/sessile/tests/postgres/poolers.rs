@@ -179,7 +179,8 @@ async fn a_cache_behind_a_pool_listens_directly() {
     }
     // Another database is not the one that the sessions are in.
     shared().query("CREATE DATABASE elsewhere").unwrap();
-    let other = shared().url().replace("/sessile", "/elsewhere");
+    let other = shared().url();
+    let other = format!("{}/elsewhere", other.strip_suffix("/sessile").unwrap());
     telling(&format!("{other}?table=cached")).await;
     let options = PostgresStore::options().transaction_pooler().feed_url(other);
     let store = options.connect(&format!("{}?table=cached", pool.url())).await.unwrap();

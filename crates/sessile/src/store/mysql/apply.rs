@@ -128,27 +128,45 @@ impl Writer {
         let mut seat = self.retries.seat().await?;
         let all: Vec<usize> = (0..writes.len()).collect();
         if seat.skips {
-            let session: &mut Session = &mut seat;
-            let attempt = async {
-                session.begin().await?;
-                let done = self.each(session, writes, &all).await;
-                let is_judged = done.is_ok();
-                Ok((is_judged, session.end(done).await))
-            };
-            match in_time(&self.place.limit, attempt).await? {
-                (_, Ok((outcomes, _))) => {
-                    note(outcomes, made);
-                    return Ok(());
-                }
-                (false, Err(fault)) if fault.is_outage() => return Err(fault),
-                (true, Err(fault)) if fault.is_outage() => {
-                    all_failed(&all, &fault, made);
-                    return Ok(());
-                }
-                (_, Err(_)) => {}
+            match in_time(&self.place.limit, self.skipping(&mut seat, writes, &all, made)).await {
+                Err(fault) if fault.is_outage() => return Err(fault),
+                Ok(()) => return Ok(()),
+                Err(_) => {}
             }
         }
         self.apart(&mut seat, writes, &all, made, &mut Held::default()).await;
+        Ok(())
+    }
+
+    /// Makes those whose rows no other transaction has locked, in one transaction. An error means that nothing was
+    /// written.
+    async fn skipping(
+        &self,
+        session: &mut Session,
+        writes: &[Write],
+        all: &[usize],
+        made: &mut [Option<Made>],
+    ) -> Result<(), Fault> {
+        session.begin().await?;
+        let (outcomes, _) = match self.each(session, writes, all).await {
+            Ok(judged) => judged,
+            Err(fault) => return session.end(Err(fault)).await,
+        };
+        let writes_any = outcomes.iter().any(|(_, outcome)| *outcome == Outcome::Applied);
+        let ended = if writes_any { session.end(Ok(())).await } else { session.undo().await };
+        match ended {
+            Err(fault) if fault.is_outage() => {
+                // Whether it was committed is unknown.
+                for (at, outcome) in outcomes {
+                    let is_certain = outcome == Outcome::Unmatched;
+                    made[at] = Some(if is_certain { Ok(outcome) } else { Err(fault.clone()) });
+                }
+            }
+            ended => {
+                ended?;
+                note(outcomes, made);
+            }
+        }
         Ok(())
     }
 

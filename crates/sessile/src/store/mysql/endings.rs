@@ -5,14 +5,14 @@
 
 use std::sync::Arc;
 
-use mysql_async::Value;
+use mysql_async::{Row, Value};
 
 use super::call::bound_user;
 use super::fault::{Fault, NAME, Place};
 use super::pool::{Dialler, Duty, Pool};
 use super::row;
 use super::session::Session;
-use super::sql::Sql;
+use super::sql::{Kept, Sql};
 use crate::record::{SessionId, UserId};
 use crate::store::StoreError;
 use crate::store::ending::{self, Failed, Left, Turn, UserRows};
@@ -68,17 +68,34 @@ impl RowsOf<'_> {
     async fn free(&self, pool: &Arc<Pool>, deleted: &mut Vec<SessionId>) -> Result<Left, Fault> {
         let sql = &self.endings.sql;
         let mut seat = pool.seat().await?;
-        let locking = sql.lock_user(seat.skips);
-        seat.begin().await?;
-        let gone = seat.survey_and_remove(locking, self.values.clone()).await;
-        match seat.end(gone).await {
-            Ok(gone) => deleted.extend(row::ids(&gone).0),
-            // A server that cannot skip locked rows.
-            Err(fault) if fault.is_locked() => {}
-            Err(fault) => return Err(fault),
+        for one_by_one in [false, true] {
+            seat.begin().await?;
+            let gone = self.remove_free(&mut seat, one_by_one).await;
+            match seat.end(gone).await {
+                Ok(gone) => {
+                    deleted.extend(row::ids(&gone).0);
+                    break;
+                }
+                // A DELETE of many rows that reads the whole of a small table meets those that are locked, too; and so
+                // does a server that cannot skip them.
+                Err(fault) if fault.is_locked() => {}
+                Err(fault) => return Err(fault),
+            }
         }
         let (ids, foreign) = row::ids(&seat.survey(&sql.see_user, self.values.clone()).await?);
         Ok(Left { ids: ids.into_iter().collect(), foreign: usize::try_from(foreign).unwrap_or(usize::MAX) })
+    }
+
+    async fn remove_free(&self, session: &mut Session, one_by_one: bool) -> Result<Vec<Row>, Fault> {
+        let locking = self.endings.sql.lock_user(session.skips);
+        if !one_by_one {
+            return session.survey_and_remove(locking, self.values.clone()).await;
+        }
+        let rows = session.survey(locking, self.values.clone()).await?;
+        for row in &rows {
+            session.run(Kept::Remove(0), vec![row::key_of(row)]).await?;
+        }
+        Ok(rows)
     }
 
     /// A locking read may run past the place to which a row is being rotated. So it is over only when a
