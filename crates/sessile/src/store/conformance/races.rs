@@ -332,6 +332,8 @@ pub(super) async fn lone_writes_beside_failing_batches(store: Subject) -> Verdic
             let mut batches = (0..).map(|batch| (1 << 40) + (task << 32) + batch * 10);
             while !is_over.load(Ordering::Relaxed) {
                 a_batch_fails(&store, batches.next().unwrap_or_default(), &taken).await?;
+                // A store in memory never waits by itself.
+                tokio::task::yield_now().await;
             }
             Ok::<(), Failure>(())
         }));
@@ -349,6 +351,7 @@ pub(super) async fn lone_writes_beside_failing_batches(store: Subject) -> Verdic
                 store
                     .applies(touch(&session, at(9_000), at(1)), "the renewal of an acknowledged row")
                     .await?;
+                tokio::task::yield_now().await;
             }
             Ok::<(), Failure>(())
         }));
