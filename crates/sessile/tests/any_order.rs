@@ -139,6 +139,8 @@ impl Model {
                     *said = Said { stored: said.stored, name: said.name, ..Said::default() };
                 }
                 said.values.remove("_csrf_token");
+                // A login begins with the policy's own lifetimes, whoever chose others before.
+                (said.remember, said.idle) = (false, None);
                 said.user = Some(user);
                 said.created = Some(self.now);
                 (self.renamed, self.lifetime) = (true, true);
@@ -347,7 +349,7 @@ fn ends() -> impl Strategy<Value = End> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 3_000, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// [S05] [S06] [S07] [A10] [A11] [B04] [C14] [C16] [C17] [C19] [C22] [C26] [C29] [C31] [I11] [J05] [J07]
+    /// [S05] [S06] [S07] [S31] [A10] [A11] [B04] [C14] [C16] [C17] [C19] [C22] [C26] [C29] [C31] [I11] [J05] [J07]
     #[test]
     fn any_order_ends_in_what_the_last_means(
         start in starts(),

@@ -107,7 +107,7 @@ fn tokens_are_compared_in_constant_time() {
 #[tokio::test]
 async fn requests_of_other_sites_are_refused() {
     let stage = Stage::new();
-    let check = OriginCheckLayer::new().trust("https://pay.example");
+    let check = OriginCheckLayer::new().trust("https://pay.example").unwrap();
     let routes =
         Router::new().route("/", any(async |session: Session| session.insert("changed", &1))).layer(check);
     let mut browser: Browser = stage.browser(routes);

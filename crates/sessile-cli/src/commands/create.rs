@@ -16,7 +16,8 @@ use crate::output::{remark, time};
 #[command(after_help = "Examples:
   sessile create --user ada --ttl 3600
   sessile create --data '{\"cart\": [7]}' --json
-  sessile create --user ada --print-token")]
+  sessile create --user ada --print-token
+  sessile create --user root --print-token --realm admin")]
 pub(crate) struct Create {
     /// Whose it is; anonymous without
     #[arg(long, value_name = "USER", value_parser = by(user_id))]
@@ -30,13 +31,19 @@ pub(crate) struct Create {
     /// Print the cookie's value too: whoever has it is signed in
     #[arg(long)]
     print_token: bool,
+    /// The realm of the layer that is to know the token, as given to `SessionLayer::realm`
+    #[arg(long, value_name = "NAME", requires = "print_token")]
+    realm: Option<String>,
     #[command(flatten)]
     at: SessionsArgs,
 }
 
 impl Create {
     pub(crate) async fn run(self) -> Result<(), Error> {
-        let (sessions, output) = self.at.open().await?;
+        let (mut sessions, output) = self.at.open().await?;
+        if let Some(realm) = &self.realm {
+            sessions = sessions.in_realm(realm).map_err(|error| Error::Usage(error.to_string()))?;
+        }
         let ttl = self.ttl.map(Duration::from_secs);
         if let (Some(ttl), Some(absolute)) = (ttl, sessions.policy().lifetimes().absolute)
             && ttl > absolute

@@ -1,11 +1,11 @@
 //! Sessions as JSON for programs, one object on one line.
 //!
 //! The data goes through as the text that is stored: big integers, the order of keys and the spelling of
-//! numbers survive. It must never be decoded and written anew.
+//! numbers survive. It must never be decoded and written anew. Characters that a terminal would obey are escaped.
 
 use serde::Serialize;
 use serde_json::value::RawValue;
-use sessile::record::{SessionRecord, Timestamp};
+use sessile::record::{SessionRecord, Timestamp, Visible};
 use sessile::store::MalformedRow;
 use sessile::{SessionData, Sessions};
 
@@ -83,5 +83,39 @@ fn embedded(data: SessionData) -> Result<Box<RawValue>, String> {
 /// The JSON text of a value that always has one: strings, numbers and maps of them.
 pub(crate) fn text(value: &impl Serialize) -> String {
     #[expect(clippy::expect_used, reason = "only types with string keys and no failing Serialize come here")]
-    serde_json::to_string(value).expect("a value made of strings, numbers and raw JSON has a JSON text")
+    escaped(
+        serde_json::to_string(value).expect("a value made of strings, numbers and raw JSON has a JSON text"),
+    )
+}
+
+/// The same JSON without the characters that a terminal would obey and that JSON allows as they are, the data's own
+/// included: they stand in strings alone, where `\u009b` means the same.
+fn escaped(text: String) -> String {
+    if !text.chars().any(Visible::hides) {
+        return text;
+    }
+    let mut shown = String::with_capacity(text.len() + 16);
+    for character in text.chars() {
+        if Visible::hides(character) {
+            shown.push_str(&format!("\\u{:04x}", u32::from(character)));
+        } else {
+            shown.push(character);
+        }
+    }
+    shown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// [S24] What a program reads is the same; a terminal sees no command.
+    #[test]
+    fn nothing_that_a_terminal_would_obey() {
+        let wild = "a\u{9b}2J\u{202e}\u{7f}\u{2028}\x1b";
+        let data = RawValue::from_string("{\"k\":\"\u{9b}\"}".to_owned()).unwrap();
+        let shown = text(&(wild, data));
+        assert_eq!(shown, r#"["a\u009b2J\u202e\u007f\u2028\u001b",{"k":"\u009b"}]"#);
+        assert_eq!(serde_json::from_str::<(String, serde_json::Value)>(&shown).unwrap().0, wild);
+    }
 }

@@ -11,6 +11,7 @@ pub(crate) mod time;
 use std::borrow::Cow;
 use std::io::{self, IsTerminal as _, Write as _};
 
+use sessile::record::Visible;
 use unicode_width::UnicodeWidthChar as _;
 
 /// Standard output, and how it is to be written to.
@@ -105,24 +106,10 @@ pub(crate) fn remark(text: &str) {
 /// The text on one line, without anything a terminal would obey: control characters and marks that turn
 /// the direction of writing are shown as `\u{1b}`.
 pub(crate) fn plain(text: &str) -> Cow<'_, str> {
-    if !text.chars().any(is_unsafe) {
+    if !text.chars().any(Visible::hides) {
         return text.into();
     }
-    let mut shown = String::with_capacity(text.len() + 16);
-    for character in text.chars() {
-        if is_unsafe(character) {
-            shown.extend(character.escape_unicode());
-        } else {
-            shown.push(character);
-        }
-    }
-    shown.into()
-}
-
-fn is_unsafe(character: char) -> bool {
-    character.is_control()
-        || matches!(character, '\u{2028}' | '\u{2029}' | '\u{200e}' | '\u{200f}' | '\u{061c}'
-            | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    Visible(text).to_string().into()
 }
 
 /// The columns a text takes.

@@ -1,42 +1,71 @@
-//! What one request did to a session: a list of operations, not a new blob.
+//! What one request did to a session: at most one entry for each key, not a new blob.
 //!
-//! Operations are replayed onto the newest data, so two requests that change different keys both
-//! win, and an [`update`](Changes::update) counts every time. This file knows no store.
+//! The entries are replayed onto the newest data, so two requests that change different keys both
+//! win, and an [`update`](Changes::update) counts every time. The order of the keys after a replay is the order
+//! that the handler saw. This file knows no store.
 
 use std::fmt;
-use std::mem::discriminant;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::error::EngineError;
 use super::meta::Meta;
-use crate::record::{DataError, SessionData, Timestamp, UserId, ValueText, json};
+use crate::record::{DataError, ListItem, Ordered, ReadKey, SessionData, Timestamp, UserId, ValueText, json};
 
 /// Makes a key's new JSON text from the one that is there; `None` on either side means no such key.
 pub(crate) type UpdateValue = Arc<dyn Fn(Option<&str>) -> Result<Option<ValueText>, DataError> + Send + Sync>;
 
-/// One operation on the data.
+/// A change that depends on what a key holds, so that it runs again after a conflict.
 #[derive(Clone)]
-enum Operation {
-    Set {
-        key: Arc<str>,
-        text: ValueText,
+pub(crate) enum Step {
+    Update(UpdateValue),
+    /// Appends to a list. Another kind of value is an error, or is replaced if `replaces_others`.
+    Append {
+        item: ListItem,
+        replaces_others: bool,
     },
-    Remove {
-        key: Arc<str>,
-    },
-    Update {
-        key: Arc<str>,
-        apply: UpdateValue,
-    },
-    /// All keys of the handler; what sessile remembers stays.
+}
+
+/// What becomes of one key.
+#[derive(Clone)]
+struct KeyChange {
+    key: Arc<str>,
+    /// Removes the key first, so that what follows puts it last.
+    removes: bool,
+    /// Sets the key.
+    value: Option<ValueText>,
+    /// Then these, in this order.
+    steps: Vec<Step>,
+}
+
+/// What becomes of the data that is there, before the keys are changed.
+#[derive(Clone, Default)]
+enum Start {
+    #[default]
+    Keep,
+    /// All keys of the handler are removed; what sessile remembers stays.
     Clear,
-    /// Everything: the data belonged to somebody else.
+    /// Everything is removed: the data belonged to somebody else.
     Drop,
     /// All of it at once, for a session that begins.
     Begin(SessionData),
-    Remember(bool),
-    Device(Arc<str>),
-    IdleTimeout(Option<Duration>),
+}
+
+/// What is to be noted about the session itself: the last of each kind.
+#[derive(Clone, Default)]
+struct Notes {
+    remember: Option<bool>,
+    device: Option<Arc<str>>,
+    idle_timeout: Option<Option<Duration>>,
+    /// How often the CSRF token was made void.
+    csrf_voided: u64,
+}
+
+/// A value that was taken out: the row must still hold it.
+#[derive(Clone)]
+struct Taken {
+    key: Arc<str>,
+    text: Box<str>,
 }
 
 /// A sign-in: who, and since when.
@@ -54,7 +83,13 @@ pub(crate) struct SignIn {
 /// In the order it was done: after [`end`](Self::end) the rest describes a fresh session.
 #[derive(Clone, Default)]
 pub struct Changes {
-    operations: Vec<Operation>,
+    start: Start,
+    /// In the order in which new keys are to stand.
+    keys: Ordered<KeyChange>,
+    /// Keys to remove that no `&str` can name.
+    unnamed: Vec<Box<[u8]>>,
+    notes: Notes,
+    taken: Vec<Taken>,
     /// The session that was loaded ends.
     ends: bool,
     /// So do all sessions of this user.
@@ -74,10 +109,20 @@ impl Changes {
         Changes::default()
     }
 
-    /// Sets a key.
-    pub(crate) fn set(&mut self, key: &str, text: ValueText) {
-        self.forget(key);
-        self.operations.push(Operation::Set { key: key.into(), text });
+    /// Sets a key. `is_there`: whether the handler sees the key, which then keeps its place among the others.
+    pub(crate) fn set(&mut self, key: &str, text: ValueText, is_there: bool) {
+        match self.position(key) {
+            Some(position) if is_there => {
+                if let Some(change) = self.keys.get_mut(position) {
+                    (change.value, change.steps) = (Some(text), Vec::new());
+                }
+            }
+            Some(position) => {
+                self.keys.remove(position, read_key());
+                self.append(KeyChange { removes: true, value: Some(text), ..KeyChange::of(key) });
+            }
+            None => self.append(KeyChange { value: Some(text), ..KeyChange::of(key) }),
+        }
     }
 
     /// Gives a session that begins all its data, with keys that no `&str` can name.
@@ -87,7 +132,7 @@ impl Changes {
         }
         json::check(&data.to_text()).map_err(DataError::NotJson)?;
         if !data.is_empty() {
-            self.operations.push(Operation::Begin(data));
+            self.start = Start::Begin(data);
         }
         Ok(())
     }
@@ -100,49 +145,98 @@ impl Changes {
         let text = ValueText::checked(key, text)?;
         // The place that stores it is also the one that knows which keys it takes.
         SessionData::new().insert_text(key, text.clone())?;
-        self.set(key, text);
+        let is_removed = self.change_of(key).is_some_and(KeyChange::only_removes);
+        self.set(key, text, !is_removed);
         Ok(())
     }
 
     /// Removes a key.
     pub fn remove(&mut self, key: &str) {
-        self.forget(key);
-        self.operations.push(Operation::Remove { key: key.into() });
+        let removal = KeyChange { removes: true, ..KeyChange::of(key) };
+        match self.position(key) {
+            Some(position) => {
+                if let Some(change) = self.keys.get_mut(position) {
+                    *change = removal;
+                }
+            }
+            None => self.append(removal),
+        }
     }
 
-    /// Changes a key from what it then is, as often as the merge is tried again.
-    pub(crate) fn update(&mut self, key: &str, apply: UpdateValue) {
-        self.operations.push(Operation::Update { key: key.into(), apply });
+    /// Removes a key that no `&str` can name.
+    pub(crate) fn remove_unnamed(&mut self, key: Box<[u8]>) {
+        self.unnamed.push(key);
+    }
+
+    /// Removes a key whose value is given to the caller, so that the commit fails if the row does not hold that
+    /// value any more. `seen` is the data that the handler sees, `row` what the row held.
+    pub(crate) fn take(&mut self, key: &str, seen: &SessionData, row: Option<&SessionData>) {
+        let text = match self.change_of(key) {
+            _ if !matches!(self.start, Start::Keep) => None,
+            None => seen.raw(key),
+            Some(change) if change.is_own() => None,
+            Some(_) => row.and_then(|row| row.raw(key)),
+        };
+        if let Some(text) = text {
+            self.taken.push(Taken { key: key.into(), text: text.into() });
+        }
+        self.remove(key);
+    }
+
+    /// Changes a key from what it then is, as often as the merge is tried again. `is_there`: as in
+    /// [`set`](Self::set).
+    pub(crate) fn update(&mut self, key: &str, step: Step, is_there: bool) {
+        match self.position(key) {
+            Some(position) if is_there => {
+                if let Some(change) = self.keys.get_mut(position) {
+                    change.steps.push(step);
+                }
+            }
+            Some(position) => {
+                if let Some(mut change) = self.keys.remove(position, read_key()) {
+                    change.steps.push(step);
+                    self.append(change);
+                }
+            }
+            None => self.append(KeyChange { steps: vec![step], ..KeyChange::of(key) }),
+        }
     }
 
     /// Removes all keys.
     pub fn clear(&mut self) {
-        self.operations.retain(|operation| operation.is_wish() || matches!(operation, Operation::Drop));
-        self.operations.push(Operation::Clear);
+        self.forget_keys();
+        self.start = match self.start {
+            Start::Drop | Start::Begin(_) => Start::Drop,
+            Start::Keep | Start::Clear => Start::Clear,
+        };
+    }
+
+    fn forget_keys(&mut self) {
+        self.keys = Ordered::default();
+        self.unnamed.clear();
     }
 
     /// Keeps the session, and its cookie, for the longer lifetimes of "remember me", or no longer.
     pub fn remember(&mut self, remember: bool) {
-        self.wish(Operation::Remember(remember));
+        self.notes.remember = Some(remember);
         self.changes_lifetime = true;
     }
 
-    /// Gives this session an idle timeout of its own; `None` goes back to the policy's.
+    /// Gives this session an idle timeout of its own, rounded up to whole seconds and at least one; `None` goes
+    /// back to the policy's.
     pub fn idle_timeout(&mut self, idle: Option<Duration>) {
-        self.wish(Operation::IdleTimeout(idle));
+        self.notes.idle_timeout = Some(idle);
         self.changes_lifetime = true;
     }
 
     /// Notes where the session is, for the user's own list of sessions.
     pub fn device(&mut self, label: &str) {
-        self.wish(Operation::Device(label.into()));
+        self.notes.device = Some(label.into());
     }
 
-    /// The last of its kind counts. Made too, the ones before could leave the same things in another order, which
-    /// would be written though nothing has changed.
-    fn wish(&mut self, wish: Operation) {
-        self.operations.retain(|earlier| discriminant(earlier) != discriminant(&wish));
-        self.operations.push(wish);
+    /// Makes the CSRF tokens void that were derived so far.
+    pub(crate) fn void_csrf(&mut self) {
+        self.notes.csrf_voided += 1;
     }
 
     /// Gives the session a new name; the old one is dead.
@@ -150,13 +244,14 @@ impl Changes {
         self.rotates = true;
     }
 
-    /// Signs in. `keeps_data` tells whether what is there may go along.
+    /// Signs in. `keeps_data` tells whether what is there may go along. Notes that were made before do not: they
+    /// were the choice of whoever used the session until now.
     pub(crate) fn sign_in(&mut self, sign_in: SignIn, keeps_data: bool) {
         if !keeps_data {
-            // Also what was wished for it: "remember me" was somebody else's wish.
-            self.operations.clear();
-            self.operations.push(Operation::Drop);
+            self.forget_keys();
+            self.start = Start::Drop;
         }
+        self.notes = Notes::default();
         self.changes_lifetime = true;
         self.sign_in = Some(sign_in);
     }
@@ -200,32 +295,48 @@ impl Changes {
         if later.ends {
             return Changes { ends_user: later.ends_user.clone().or(self.ends_user), ..later };
         }
-        let Changes {
-            operations,
-            ends: _,
-            ends_user: _,
-            rotates,
-            sign_in,
-            changes_lifetime,
-            keeps_empty,
-            expires_in,
-        } = later;
-        self.operations.extend(operations);
-        self.rotates |= rotates;
-        self.sign_in = sign_in.or(self.sign_in);
-        self.changes_lifetime |= changes_lifetime;
-        self.keeps_empty |= keeps_empty;
-        self.expires_in = expires_in.or(self.expires_in);
+        match later.start {
+            Start::Keep => {}
+            Start::Clear => self.clear(),
+            start @ (Start::Drop | Start::Begin(_)) => {
+                self.forget_keys();
+                self.start = start;
+            }
+        }
+        later.keys.into_iter().for_each(|change| self.followed_by_change(change));
+        self.unnamed.extend(later.unnamed);
+        self.taken.extend(later.taken);
+        if later.sign_in.is_some() {
+            self.notes = Notes::default();
+        }
+        self.notes = self.notes.followed_by(later.notes);
+        self.rotates |= later.rotates;
+        self.sign_in = later.sign_in.or(self.sign_in);
+        self.changes_lifetime |= later.changes_lifetime;
+        self.keeps_empty |= later.keeps_empty;
+        self.expires_in = later.expires_in.or(self.expires_in);
         self
+    }
+
+    fn followed_by_change(&mut self, later: KeyChange) {
+        let Some(position) = self.position(&later.key) else { return self.append(later) };
+        if later.removes && !later.only_removes() {
+            self.keys.remove(position, read_key());
+            return self.append(later);
+        }
+        let Some(change) = self.keys.get_mut(position) else { return };
+        if later.only_removes() {
+            *change = later;
+        } else if later.value.is_some() {
+            (change.value, change.steps) = (later.value, later.steps);
+        } else {
+            change.steps.extend(later.steps);
+        }
     }
 
     /// Whether nothing was done.
     pub fn is_empty(&self) -> bool {
-        !self.ends
-            && !self.rotates
-            && self.sign_in.is_none()
-            && self.operations.is_empty()
-            && !self.keeps_empty
+        !self.ends && !self.rotates && self.sign_in.is_none() && !self.changes_data() && !self.keeps_empty
     }
 
     /// Only the ending, if there is one: what is left of them when a request fails.
@@ -257,70 +368,144 @@ impl Changes {
     }
 
     pub(crate) fn changes_data(&self) -> bool {
-        !self.operations.is_empty()
+        !matches!(self.start, Start::Keep)
+            || !self.keys.is_empty()
+            || !self.unnamed.is_empty()
+            || self.notes.are_any()
     }
 
-    /// Replays the operations onto `data`.
+    /// Whether the key holds what this request put there, whatever the row holds.
+    pub(crate) fn sets(&self, key: &str) -> bool {
+        !matches!(self.start, Start::Keep) || self.change_of(key).is_some_and(KeyChange::is_own)
+    }
+
+    /// Whether this request changed the key.
+    pub(crate) fn touches(&self, key: &str) -> bool {
+        !matches!(self.start, Start::Keep) || self.change_of(key).is_some()
+    }
+
+    /// Refuses a row that does not hold every value that was taken out of it.
+    pub(crate) fn check_taken(&self, row: &SessionData) -> Result<(), EngineError> {
+        let gone = self.taken.iter().find(|taken| row.raw(&taken.key) != Some(&*taken.text));
+        gone.map_or(Ok(()), |taken| Err(EngineError::AlreadyTaken { key: taken.key.as_ref().into() }))
+    }
+
+    /// Replays the changes onto `data`.
     pub(crate) fn apply_to(&self, data: &mut SessionData, now: Timestamp) -> Result<(), DataError> {
-        for operation in &self.operations {
-            operation.apply_to(data)?;
+        match &self.start {
+            Start::Keep => {}
+            Start::Clear => data.clear(),
+            Start::Drop => *data = SessionData::new(),
+            Start::Begin(begun) => *data = begun.clone(),
         }
-        if self.sign_in.as_ref().is_some_and(|sign_in| sign_in.authenticated) {
-            edit_meta(data, |meta| meta.set_authenticated_at(Some(now)));
+        self.unnamed.iter().for_each(|key| data.remove_unnamed(key));
+        for change in self.keys.iter() {
+            change.apply_to(data)?;
+        }
+        if self.sign_in.is_some() || self.notes.are_any() {
+            let mut meta = Meta::of(data);
+            if let Some(sign_in) = &self.sign_in {
+                meta.begin_login(sign_in.authenticated.then_some(now));
+            }
+            self.notes.apply_to(&mut meta);
+            meta.store_in(data);
         }
         Ok(())
     }
 
-    /// A later operation on a key makes the earlier ones on it pointless.
-    fn forget(&mut self, key: &str) {
-        self.operations.retain(|operation| match operation {
-            Operation::Set { key: other, .. }
-            | Operation::Remove { key: other }
-            | Operation::Update { key: other, .. } => **other != *key,
-            _ => true,
-        });
+    fn position(&self, key: &str) -> Option<usize> {
+        self.keys.find(key.as_bytes(), |change| *change.key == *key)
+    }
+
+    fn change_of(&self, key: &str) -> Option<&KeyChange> {
+        self.keys.get(self.position(key)?)
+    }
+
+    fn append(&mut self, change: KeyChange) {
+        let key = Arc::clone(&change.key);
+        self.keys.push(key.as_bytes(), change, read_key());
     }
 }
 
-impl Operation {
-    /// Whether it is about the session itself and not about what is stored in it.
-    fn is_wish(&self) -> bool {
-        matches!(self, Operation::Remember(_) | Operation::Device(_) | Operation::IdleTimeout(_))
+fn read_key() -> impl ReadKey<KeyChange> {
+    |change: &KeyChange, use_key: &mut dyn FnMut(&[u8])| use_key(change.key.as_bytes())
+}
+
+impl KeyChange {
+    fn of(key: &str) -> KeyChange {
+        KeyChange { key: key.into(), removes: false, value: None, steps: Vec::new() }
+    }
+
+    fn only_removes(&self) -> bool {
+        self.removes && self.value.is_none() && self.steps.is_empty()
+    }
+
+    /// Whether the outcome does not depend on what the row holds.
+    fn is_own(&self) -> bool {
+        self.removes || self.value.is_some()
     }
 
     fn apply_to(&self, data: &mut SessionData) -> Result<(), DataError> {
+        if self.removes {
+            data.remove(&self.key);
+        }
+        if let Some(text) = &self.value {
+            data.insert_text(&self.key, text.clone())?;
+        }
+        self.steps.iter().try_for_each(|step| step.apply_to(&self.key, data))
+    }
+}
+
+impl Step {
+    pub(crate) fn apply_to(&self, key: &str, data: &mut SessionData) -> Result<(), DataError> {
         match self {
-            Operation::Set { key, text } => data.insert_text(key, text.clone())?,
-            Operation::Remove { key } => drop(data.remove(key)),
-            Operation::Update { key, apply } => match apply(data.raw(key))? {
+            Step::Append { item, replaces_others } => data.append(key, item, *replaces_others)?,
+            Step::Update(apply) => match apply(data.raw(key))? {
                 Some(text) => data.insert_text(key, text)?,
                 None => drop(data.remove(key)),
             },
-            Operation::Clear => data.clear(),
-            Operation::Drop => *data = SessionData::new(),
-            Operation::Begin(begun) => *data = begun.clone(),
-            Operation::Remember(remember) => edit_meta(data, |meta| meta.set_remember(*remember)),
-            Operation::Device(label) => edit_meta(data, |meta| meta.set_device(label)),
-            Operation::IdleTimeout(idle) => edit_meta(data, |meta| meta.set_idle_timeout(*idle)),
         }
         Ok(())
     }
 }
 
-fn edit_meta(data: &mut SessionData, edit: impl FnOnce(&mut Meta)) {
-    let mut meta = Meta::of(data);
-    edit(&mut meta);
-    meta.store_in(data);
+impl Notes {
+    fn are_any(&self) -> bool {
+        let Notes { remember, device, idle_timeout, csrf_voided } = self;
+        remember.is_some() || device.is_some() || idle_timeout.is_some() || *csrf_voided > 0
+    }
+
+    fn followed_by(self, later: Notes) -> Notes {
+        Notes {
+            remember: later.remember.or(self.remember),
+            device: later.device.or(self.device),
+            idle_timeout: later.idle_timeout.or(self.idle_timeout),
+            csrf_voided: self.csrf_voided + later.csrf_voided,
+        }
+    }
+
+    fn apply_to(&self, meta: &mut Meta) {
+        if let Some(remember) = self.remember {
+            meta.set_remember(remember);
+        }
+        if let Some(device) = &self.device {
+            meta.set_device(device);
+        }
+        if let Some(idle) = self.idle_timeout {
+            meta.set_idle_timeout(idle);
+        }
+        meta.void_csrf(self.csrf_voided);
+    }
 }
 
-/// What kinds of operations, without keys and values.
+/// What kinds of changes, without keys and values.
 impl fmt::Debug for Changes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Changes")
-            .field("operations", &self.operations.len())
+            .field("keys", &self.keys.len())
             .field("ends", &self.ends)
             .field("rotates", &self.rotates)
             .field("signs_in", &self.sign_in.is_some())
-            .finish()
+            .finish_non_exhaustive()
     }
 }

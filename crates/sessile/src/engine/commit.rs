@@ -39,7 +39,7 @@ impl Sessions {
         match base {
             _ if changes.is_empty() => Ok(Committed::Unchanged),
             Some(base) if changes.ends() => Box::pin(self.replace(base, changes)).await,
-            Some(base) => self.merge(base, changes).await,
+            Some(base) => self.merge(Arc::clone(&base), &base, changes).await,
             None => match Box::pin(self.begin(changes)).await {
                 Ok(Committed::Unchanged) if changes.ends() => Ok(Committed::Ended),
                 begun => begun,
@@ -47,9 +47,14 @@ impl Sessions {
         }
     }
 
+    /// Whether these changes make a new row, where there is none yet.
+    pub(crate) fn begins(&self, changes: &Changes) -> Result<bool, EngineError> {
+        Ok(plan::fresh(changes, self.policy(), self.data_limit(), self.now())?.is_some())
+    }
+
     /// Makes a new row if there is anything to store.
     pub(super) async fn begin(&self, changes: &Changes) -> Result<Committed, EngineError> {
-        let Some(fresh) = plan::fresh(changes, self.policy(), self.now())? else {
+        let Some(fresh) = plan::fresh(changes, self.policy(), self.data_limit(), self.now())? else {
             return Ok(Committed::Unchanged);
         };
         let attempts = self.policy().max_attempts;
@@ -66,24 +71,33 @@ impl Sessions {
         Err(EngineError::NoFreeId { attempts })
     }
 
-    /// Merges the changes onto the row, reloading it whenever somebody else was faster.
+    /// Merges the changes onto the row, reloading it whenever somebody else was faster. `seen` is the row that the
+    /// request saw: one that belongs to another user by now is not changed, except by a login.
     ///
     /// Every request that changes something carries this future about: what is rare in it is boxed, so that it is
     /// small.
-    async fn merge(&self, mut base: Arc<Base>, changes: &Changes) -> Result<Committed, EngineError> {
+    async fn merge(
+        &self,
+        mut base: Arc<Base>,
+        seen: &Base,
+        changes: &Changes,
+    ) -> Result<Committed, EngineError> {
         let id = base.record.id();
         let mut turn = None;
         for _ in 0..self.policy().max_attempts {
             let now = self.now();
             let credential = changes.renames().then(|| self.new_credential()).transpose()?;
             let new_id = credential.as_ref().map(Credential::id);
-            let Some((write, data)) = plan::rewrite(&base, changes, new_id, self.policy(), now)? else {
+            let Some((write, data)) =
+                plan::rewrite(&base, changes, new_id, self.policy(), self.data_limit(), now)?
+            else {
                 if !base.is_cached {
                     return Box::pin(self.renew(base)).await;
                 }
                 // Nothing to change in what the cache holds: but the row may need it.
                 let newest = Box::pin(self.load(id)).await?.ok_or(EngineError::Ended)?;
-                return Box::pin(self.merge(Arc::new(newest), changes)).await;
+                self.check_user(&newest, seen, changes)?;
+                return Box::pin(self.merge(Arc::new(newest), seen, changes)).await;
             };
             let written = written(&write, &base.record);
             let before = new_id.is_none().then_some(&base.record);
@@ -103,13 +117,23 @@ impl Sessions {
                 turn = Some(Box::pin(self.turn(id)).await?);
             }
             base = match Box::pin(self.load(id)).await? {
-                Some(newest) => Arc::new(newest),
+                Some(newest) => {
+                    self.check_user(&newest, seen, changes)?;
+                    Arc::new(newest)
+                }
                 // The credentials were right, whatever became of the anonymous session: a fresh one.
                 None if changes.signed_in().is_some() => return Box::pin(self.begin(changes)).await,
                 None => return Err(EngineError::Ended),
             };
         }
         Err(EngineError::Contended { attempts: self.policy().max_attempts })
+    }
+
+    /// Refuses a row that belongs to another user than the one that the request saw: another program signed somebody
+    /// in or out under the same id. A login may go on, because it drops what another user stored.
+    fn check_user(&self, newest: &Base, seen: &Base, changes: &Changes) -> Result<(), EngineError> {
+        let is_theirs = changes.signed_in().is_some() || newest.has_same_user(seen, self.policy());
+        if is_theirs { Ok(()) } else { Err(EngineError::UserChanged) }
     }
 
     /// Moves the expiry forward before the response leaves, if that is due. It fails silently: the next request

@@ -1,5 +1,6 @@
 //! What a request shows to name a session.
 
+use sha2::{Digest, Sha256};
 use smallvec::SmallVec;
 
 use crate::record::{SessionId, SessionToken};
@@ -29,5 +30,26 @@ impl Credential {
             Credential::Token(token) => token.id(),
             Credential::Id(id) | Credential::Old(id) => *id,
         }
+    }
+
+    /// A secret derived from this one, which whoever holds the derived one cannot turn back: another one for each
+    /// purpose and number. `None` where the secret is not kept.
+    pub(crate) fn derive(&self, purpose: &str, number: u64) -> Option<[u8; 32]> {
+        let id;
+        let secret = match self {
+            Credential::Token(token) => token.expose(),
+            Credential::Id(own) => {
+                id = own.to_string();
+                &id
+            }
+            Credential::Old(_) => return None,
+        };
+        let mut hash = Sha256::new();
+        // The lengths are fixed, or stand before what they belong to: no two inputs hash the same bytes.
+        hash.update(purpose.len().to_be_bytes());
+        hash.update(purpose);
+        hash.update(number.to_be_bytes());
+        hash.update(secret);
+        Some(hash.finalize().into())
     }
 }

@@ -293,7 +293,7 @@ impl Sessions {
     /// Cost: 1 statement; after a conflict 2 more for each further attempt.
     pub(super) async fn replace(&self, base: Arc<Base>, changes: &Changes) -> Result<Committed, EngineError> {
         let (id, user) = (base.record.id(), base.user.clone());
-        let fresh = plan::fresh(changes, self.policy(), self.now())?;
+        let fresh = plan::fresh(changes, self.policy(), self.data_limit(), self.now())?;
         let mut turn = None;
         let is_followed = fresh.is_some();
         if let Some(fresh) = fresh {

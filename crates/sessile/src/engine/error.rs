@@ -1,6 +1,6 @@
 //! What can go wrong between a request and the store.
 
-use crate::record::{DataError, RandomError, Timestamp};
+use crate::record::{DataError, InvalidRealm, RandomError, Timestamp};
 use crate::store::StoreError;
 
 /// A session could not be loaded or committed.
@@ -30,6 +30,17 @@ pub enum EngineError {
     /// elsewhere. The change is not made, because that would bring it back.
     #[error("the session ended while this request was changing it")]
     Ended,
+    /// The value that this request took is not there any more: another request took or changed it first. Nothing
+    /// is written. [`Session::take_once`](crate::Session::take_once) tells that before the handler goes on.
+    #[error("the session value {key:?}, which this request took, was taken or changed by another request")]
+    AlreadyTaken {
+        /// Its key.
+        key: Box<str>,
+    },
+    /// The session belongs to another user than when this request began: another program signed somebody in or
+    /// out under the same id. Nothing is written.
+    #[error("the session's user changed while this request was changing it")]
+    UserChanged,
     /// Others changed the session faster than this request could.
     #[error("the session changed {attempts} times while this request tried to change it")]
     Contended {
@@ -73,4 +84,31 @@ impl EngineError {
             _ => false,
         }
     }
+}
+
+/// A service that cannot have this realm.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RealmError {
+    /// The name cannot be one.
+    #[error(transparent)]
+    Name(#[from] InvalidRealm),
+    /// Sessions are named by their id, which is the same in every realm.
+    #[error(
+        "the policy puts a session's id into the cookie, so realm {name:?} would keep nothing apart: use a policy with \
+         `Naming::Token`, or a second table"
+    )]
+    ById {
+        /// The name of the realm.
+        name: String,
+    },
+    /// Another framework's cookie names its sessions outside of every realm.
+    #[error(
+        "the sessions of an accepted old cookie are of no realm, so realm {name:?} would not know them: leave out \
+         `accept_old`, or the realm"
+    )]
+    OldCookie {
+        /// The name of the realm.
+        name: String,
+    },
 }

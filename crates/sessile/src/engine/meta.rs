@@ -12,6 +12,7 @@ const AUTHENTICATED_AT: &str = "authenticated_at";
 const DEVICE: &str = "device";
 const IDLE_SECONDS: &str = "idle_seconds";
 const PREVIOUS: &str = "previous";
+const CSRF_VOIDED: &str = "csrf_voided";
 
 /// Former names that are kept: only requests that are on their way still know one.
 const MAX_PREVIOUS: usize = 3;
@@ -47,6 +48,16 @@ impl Meta {
         self.0.get::<String>(AUTHENTICATED_AT).ok().flatten().and_then(|text| Timestamp::parse(&text))
     }
 
+    /// Begins a login: what was chosen before does not count for it.
+    pub(crate) fn begin_login(&mut self, authenticated_at: Option<Timestamp>) {
+        for key in [REMEMBER, DEVICE, IDLE_SECONDS, CSRF_VOIDED] {
+            self.set(key, None);
+        }
+        if authenticated_at.is_some() {
+            self.set_authenticated_at(authenticated_at);
+        }
+    }
+
     pub(crate) fn set_authenticated_at(&mut self, at: Option<Timestamp>) {
         self.set(AUTHENTICATED_AT, at.map(|at| format!("\"{}\"", at.to_rfc3339())));
     }
@@ -66,8 +77,22 @@ impl Meta {
         self.0.get(IDLE_SECONDS).ok().flatten().map(Duration::from_secs)
     }
 
+    /// In whole seconds, rounded up, at least one.
     pub(crate) fn set_idle_timeout(&mut self, idle: Option<Duration>) {
-        self.set(IDLE_SECONDS, idle.map(|idle| idle.as_secs().to_string()));
+        let whole = |idle: Duration| idle.as_secs().saturating_add(u64::from(idle.subsec_nanos() > 0)).max(1);
+        self.set(IDLE_SECONDS, idle.map(|idle| whole(idle).to_string()));
+    }
+
+    /// How often the CSRF token was made void since the login.
+    pub(crate) fn csrf_voided(&self) -> u64 {
+        self.0.get(CSRF_VOIDED).ok().flatten().unwrap_or(0)
+    }
+
+    /// Makes the CSRF tokens void that were derived so far.
+    pub(crate) fn void_csrf(&mut self, times: u64) {
+        if times > 0 {
+            self.set(CSRF_VOIDED, Some(self.csrf_voided().saturating_add(times).to_string()));
+        }
     }
 
     /// The ids that the session had before it was rotated, the last one first. None of them opens it.

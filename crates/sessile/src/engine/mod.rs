@@ -21,6 +21,7 @@ mod plan;
 mod policy;
 mod purge;
 mod renewals;
+mod size;
 mod turns;
 mod watch;
 
@@ -33,7 +34,8 @@ use futures_util::future::Either;
 use smallvec::SmallVec;
 
 use crate::record::{
-    Clock, Random, RandomError, SessionId, SessionRecord, SessionToken, SystemClock, SystemRandom, Timestamp,
+    Clock, InvalidUserId, Random, RandomError, Realm, SessionId, SessionRecord, SessionToken, SystemClock,
+    SystemRandom, Timestamp, UserId,
 };
 use crate::store::finish::Finish;
 use crate::store::group::{Bounds, Group};
@@ -44,12 +46,12 @@ use crate::store::{Feed, FeedListener, Grouping, Loaded, News, Outcome, SessionS
 pub use admin::{Description, NewSession, Selection};
 pub use cache::{CacheError, CacheOptions, CacheStats};
 pub use changes::Changes;
-pub(crate) use changes::{SignIn, UpdateValue};
+pub(crate) use changes::{SignIn, Step, UpdateValue};
 pub(crate) use commit::Committed;
 pub use credential::Credential;
 pub(crate) use credential::Credentials;
 pub(crate) use ending::{Ending, Endings};
-pub use error::EngineError;
+pub use error::{EngineError, RealmError};
 pub use event::{Event, Listener, Rejection};
 pub use interval::IntervalTooShort;
 pub(crate) use meta::Meta;
@@ -57,6 +59,7 @@ pub(crate) use plan::{Base, keeps_data};
 pub use policy::{Lifetimes, Naming, Policy};
 pub use purge::{PurgeReport, PurgeSchedule, PurgeTask};
 pub(crate) use renewals::Renewal;
+pub(crate) use size::{CSRF_TOKEN, check_value};
 pub use watch::{Ended, Watch};
 
 use background::Background;
@@ -81,6 +84,7 @@ use watch::Watchers;
 #[derive(Clone)]
 pub struct Sessions {
     inner: Arc<Inner>,
+    realm: Option<Realm>,
 }
 
 struct Inner {
@@ -249,6 +253,7 @@ impl SessionsBuilder {
                 watchers,
                 feed,
             }),
+            realm: None,
         }
     }
 }
@@ -302,9 +307,49 @@ impl Sessions {
         }
     }
 
+    /// The same service in a realm: its tokens name no session of another realm or of none, and theirs none of its.
+    ///
+    /// Sign-ins of the two are apart, the table is not: [`list`](Self::list), [`revoke_user`](Self::revoke_user),
+    /// [`get`](Self::get) and whatever else takes a user or an id reach the sessions of all realms.
+    ///
+    /// ```
+    /// use sessile::{Sessions, store::MemoryStore};
+    ///
+    /// let site = Sessions::new(MemoryStore::new());
+    /// let admin = site.in_realm("admin")?;
+    /// # let _ = admin;
+    /// # Ok::<(), sessile::engine::RealmError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// When the name cannot be one, or the policy names sessions by their id ([`Naming::Id`]), which no realm changes.
+    pub fn in_realm(&self, name: &str) -> Result<Sessions, RealmError> {
+        let realm = Realm::new(name)?;
+        if self.policy().naming() == Naming::Id {
+            return Err(RealmError::ById { name: name.to_owned() });
+        }
+        Ok(Sessions { inner: Arc::clone(&self.inner), realm: Some(realm) })
+    }
+
+    /// The realm of its tokens, if they have one.
+    pub fn realm(&self) -> Option<&Realm> {
+        self.realm.as_ref()
+    }
+
     /// The policy in force.
     pub fn policy(&self) -> &Policy {
         &self.inner.policy
+    }
+
+    /// Bytes that a session may hold: [`Policy::max_data_bytes`], or less where the store's column holds less.
+    pub(crate) fn data_limit(&self) -> usize {
+        let column = self.store().data_limit().map(|bytes| bytes.saturating_sub(size::OWN_BYTES));
+        column.unwrap_or(usize::MAX).min(self.policy().max_data_bytes)
+    }
+
+    /// Refuses a user id that the store's column does not hold.
+    pub(crate) fn check_user_id(&self, user: &UserId) -> Result<(), InvalidUserId> {
+        user.check_fits(self.store().user_id_limit())
     }
 
     /// The store.
@@ -533,7 +578,7 @@ impl Sessions {
     fn new_credential(&self) -> Result<Credential, EngineError> {
         let random = &*self.inner.random;
         Ok(match self.policy().naming() {
-            Naming::Token => Credential::Token(SessionToken::generate(random)?),
+            Naming::Token => Credential::Token(SessionToken::generate_in(self.realm.as_ref(), random)?),
             Naming::Id => Credential::Id(SessionId::random(random)?),
         })
     }

@@ -6,12 +6,15 @@ use super::changes::{Changes, SignIn};
 use super::error::EngineError;
 use super::meta::Meta;
 use super::policy::Policy;
-use crate::record::{Columns, SessionData, SessionId, SessionRecord, StoredData, Timestamp, UserId};
+use super::size;
+use crate::record::{
+    Columns, RESERVED_KEY, SessionData, SessionId, SessionRecord, StoredData, Timestamp, UserId,
+};
 use crate::store::{Expiry, NewData, Rotation, Touch, Update, Write};
 
 /// lback's keys in the data.
-const LBACK_USER_ID: &str = "user_id";
-const LBACK_USER_TYPE: &str = "user_type";
+pub(super) const LBACK_USER_ID: &str = "user_id";
+pub(super) const LBACK_USER_TYPE: &str = "user_type";
 /// The type of those who are no administrators.
 const LBACK_USER: &str = "user";
 
@@ -44,6 +47,13 @@ impl Base {
     pub(crate) fn with(record: SessionRecord, data: SessionData, policy: &Policy) -> Base {
         let user = user_of(&record, &data, policy);
         Base { record, data, user, problem: None, is_cached: false }
+    }
+
+    /// Whether the row belongs to whom it belonged to when it was `before`. lback's users and administrators have
+    /// numbers of their own.
+    pub(crate) fn has_same_user(&self, before: &Base, policy: &Policy) -> bool {
+        let user_type = |base: &Base| base.data.raw(LBACK_USER_TYPE).map(str::to_owned);
+        self.user == before.user && (!policy.user_in_data || user_type(self) == user_type(before))
     }
 
     /// Whether the data names another user than the column: lback writes the column only when it makes a row.
@@ -116,6 +126,7 @@ fn changed(
     policy: &Policy,
     now: Timestamp,
 ) -> Result<Content, EngineError> {
+    changes.check_taken(&data)?;
     if let Some(sign_in) = changes.signed_in()
         && !keeps_data(policy, &data, user.as_ref(), sign_in)
     {
@@ -133,11 +144,18 @@ fn changed(
     Ok(Content { data, user })
 }
 
-/// The text to store, unless it is too long.
-fn bounded(data: &SessionData, policy: &Policy) -> Result<Arc<str>, EngineError> {
+/// The text to store, unless it counts more than `limit` and more than the data `before`.
+fn bounded(
+    data: &SessionData,
+    before: &SessionData,
+    policy: &Policy,
+    limit: usize,
+) -> Result<Arc<str>, EngineError> {
     let text = data.to_text();
-    if text.len() > policy.max_data_bytes {
-        return Err(EngineError::TooLarge { bytes: text.len(), limit: policy.max_data_bytes });
+    if text.len() > limit {
+        // A text that nobody changed may have other separators than one that is assembled.
+        let unusual = text.len().saturating_sub(data.counted_bytes() + data.member_bytes(RESERVED_KEY));
+        size::check(size::counted(data, policy) + unusual, size::counted(before, policy), limit)?;
     }
     Ok(text)
 }
@@ -172,6 +190,7 @@ impl Fresh {
 pub(crate) fn fresh(
     changes: &Changes,
     policy: &Policy,
+    limit: usize,
     now: Timestamp,
 ) -> Result<Option<Fresh>, EngineError> {
     let content = changed(SessionData::new(), None, changes, policy, now)?;
@@ -183,7 +202,7 @@ pub(crate) fn fresh(
         Some(first) => now.saturating_add(first),
         None => policy.expiry(now, &Meta::of(data), now),
     };
-    let stored = StoredData::Text(bounded(data, policy)?);
+    let stored = StoredData::Text(bounded(data, &SessionData::new(), policy, limit)?);
     Ok(Some(Fresh { content, stored, expires_at, now }))
 }
 
@@ -194,13 +213,14 @@ pub(crate) fn rewrite(
     changes: &Changes,
     new_id: Option<SessionId>,
     policy: &Policy,
+    limit: usize,
     now: Timestamp,
 ) -> Result<Option<(Write, SessionData)>, EngineError> {
     let Base { record, .. } = base;
     let Content { mut data, user } = changed(base.data.clone(), base.user.clone(), changes, policy, now)?;
     let meta = Meta::of(&data);
     let Some(id) = new_id else {
-        let text = changes.changes_data().then(|| bounded(&data, policy)).transpose()?;
+        let text = changes.changes_data().then(|| bounded(&data, &base.data, policy, limit)).transpose()?;
         let same = |text: &Arc<str>| *record.stored_data() == StoredData::Text(Arc::clone(text));
         if text.as_ref().is_none_or(same) && user.as_ref() == record.user_id() {
             return Ok(None);
@@ -228,7 +248,7 @@ pub(crate) fn rewrite(
         meta.add_previous(record.id());
         meta.store_in(&mut data);
     }
-    let stored = StoredData::Text(bounded(&data, policy)?);
+    let stored = StoredData::Text(bounded(&data, &base.data, policy, limit)?);
     let columns = Columns { id, user_id: user, data: stored, created_at, expires_at, updated_at: Some(now) };
     let rotation = Rotation {
         id: record.id(),

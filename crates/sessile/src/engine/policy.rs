@@ -200,6 +200,11 @@ impl Policy {
         self.max_data_bytes
     }
 
+    /// How often a change is merged onto newer data.
+    pub(crate) fn attempts(&self) -> u32 {
+        self.max_attempts
+    }
+
     /// How long one answer of the store may take.
     pub fn store_deadline(&self) -> Duration {
         self.store_timeout

@@ -236,7 +236,7 @@ async fn run(watchers: Arc<Watchers>, service: Weak<Inner>, store: Option<Arc<dy
     let mut next_look = Instant::now();
     loop {
         let Some(inner) = service.upgrade() else { return };
-        let sessions = Sessions { inner };
+        let sessions = Sessions { inner, realm: None };
         if !watchers.is_up() && next_look <= Instant::now() {
             watchers.doubt_all();
             next_look = Instant::now() + interval;

@@ -4,7 +4,13 @@ use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use ::http::HeaderValue;
+use ::http::header::{COOKIE, SET_COOKIE};
+use ::http::{HeaderMap, HeaderValue};
+
+use super::{caching, request};
+use crate::engine::{Credential, Sessions};
+use crate::record::Timestamp;
+use crate::session::CredentialChange;
 
 /// Browsers drop a cookie whose name and value together are longer (RFC 6265bis, 5.6).
 const MAX_COOKIE_BYTES: usize = 4_096;
@@ -76,6 +82,15 @@ pub enum CookieConfigError {
         /// The name.
         name: String,
     },
+    /// The sessions of an accepted old cookie are of no realm, and the layer is in one.
+    #[error(
+        "the sessions of an accepted old cookie are of no realm, so realm {realm:?} would not know them: leave out \
+         `accept_old`, or the realm"
+    )]
+    OldCookieInRealm {
+        /// The realm.
+        realm: String,
+    },
     /// `SameSite=None` needs `Secure`.
     #[error("browsers refuse SameSite=None without Secure: call .secure(true) or choose Lax")]
     SameSiteNone,
@@ -134,14 +149,16 @@ impl CookieConfig {
         }
     }
 
-    /// Another name. Two layers with different names are two independent sessions.
+    /// Another name. Two layers with different names are two independent sessions of one browser; only with two
+    /// [realms](crate::SessionLayer::realm) is a token of one nothing under the other.
     #[must_use]
     pub fn name(mut self, name: impl Into<Cow<'static, str>>) -> CookieConfig {
         self.name = name.into();
         self
     }
 
-    /// Only for requests below this path.
+    /// Only for requests for this path and those below it. Elsewhere browsers do not send the cookie, so the layer
+    /// neither loads nor makes a session there.
     #[must_use]
     pub fn path(mut self, path: impl Into<Cow<'static, str>>) -> CookieConfig {
         self.path = path.into();
@@ -186,6 +203,11 @@ impl CookieConfig {
     /// The name.
     pub fn cookie_name(&self) -> &str {
         &self.name
+    }
+
+    /// The path.
+    pub fn cookie_path(&self) -> &str {
+        &self.path
     }
 
     /// Whether browsers would take this cookie.
@@ -238,6 +260,80 @@ impl CookieConfig {
         Ok(())
     }
 
+    /// The credentials that the `Cookie` headers of a request name: well-formed and different ones, four at most. The
+    /// policy and the realm of `sessions` decide what is well-formed. For
+    /// [transports of your own](crate::LazySession::commit).
+    pub fn credentials(&self, headers: &HeaderMap, sessions: &Sessions) -> Vec<Credential> {
+        request::credentials(headers.get_all(COOKIE), &self.name, sessions).into_vec()
+    }
+
+    /// Writes `Set-Cookie` and `Cache-Control: no-store` where the client has to be told something, in place of other
+    /// cookies of this name, and removes the headers that tell some caches otherwise. For
+    /// [transports of your own](crate::LazySession::commit).
+    ///
+    /// # Errors
+    /// When browsers would refuse the cookie: see [`validate`](Self::validate). Nothing is written then.
+    pub fn write(
+        &self,
+        change: CredentialChange,
+        sessions: &Sessions,
+        headers: &mut HeaderMap,
+    ) -> Result<(), CookieConfigError> {
+        self.validate()?;
+        self.write_valid(change, sessions, headers);
+        Ok(())
+    }
+
+    /// The same for a cookie that was validated before.
+    pub(super) fn write_valid(&self, change: CredentialChange, sessions: &Sessions, headers: &mut HeaderMap) {
+        let until = |expires_at, remembered| (remembered || self.dated).then_some(expires_at);
+        let set_cookie = match change {
+            CredentialChange::Unchanged => None,
+            CredentialChange::Set { credential, expires_at, remembered } => {
+                self.value(&credential, until(expires_at, remembered), sessions)
+            }
+            // A cookie without a date needs no new one.
+            CredentialChange::Renewed { credential, expires_at, remembered } => {
+                until(expires_at, remembered).and_then(|until| self.value(&credential, Some(until), sessions))
+            }
+            CredentialChange::Ended => self.removal(),
+        };
+        if let Some(set_cookie) = set_cookie {
+            remove_cookies_named(headers, &self.name);
+            headers.append(SET_COOKIE, set_cookie);
+            caching::forbid(headers);
+        }
+    }
+
+    /// `Set-Cookie` for a credential; `until` when the browser is to keep it, or until it is closed.
+    fn value(
+        &self,
+        credential: &Credential,
+        until: Option<Timestamp>,
+        sessions: &Sessions,
+    ) -> Option<HeaderValue> {
+        let max_age = until.map(|until| until.saturating_since(sessions.now()));
+        match credential {
+            Credential::Token(token) => self.set(token.expose(), max_age),
+            Credential::Id(id) => self.set(id.to_text().as_str(), max_age),
+            // Its value is not ours to give.
+            Credential::Old(_) => None,
+        }
+    }
+
+    /// Whether browsers send the cookie with a request for this path (RFC 6265, 5.1.4). The bytes are compared, as
+    /// browsers do: `%73hop` is another path than `shop`.
+    pub(super) fn covers(&self, path: &str) -> bool {
+        if self.path == "/" {
+            // `OPTIONS *` and `CONNECT` have no path.
+            return true;
+        }
+        match path.strip_prefix(&*self.path) {
+            Some(rest) => rest.is_empty() || rest.starts_with('/') || self.path.ends_with('/'),
+            None => false,
+        }
+    }
+
     /// Whether it is only for HTTPS.
     pub(super) fn is_secure(&self) -> bool {
         self.secure
@@ -249,7 +345,7 @@ impl CookieConfig {
     }
 
     /// `Set-Cookie` for a value; with `max_age` it outlives the browser, for 400 days at most.
-    pub(super) fn set(&self, value: &str, max_age: Option<Duration>) -> Option<HeaderValue> {
+    fn set(&self, value: &str, max_age: Option<Duration>) -> Option<HeaderValue> {
         let mut text = String::with_capacity(self.name.len() + value.len() + USUAL_ATTRIBUTES);
         // Writing into a String cannot fail, here and below.
         let _ = write!(text, "{}={value}", self.name);
@@ -257,7 +353,7 @@ impl CookieConfig {
             return None;
         }
         if let Some(age) = max_age {
-            let _ = write!(text, "; Max-Age={}", age.min(MAX_AGE).as_secs());
+            let _ = write!(text, "; Max-Age={}", whole_seconds(age.min(MAX_AGE)));
         }
         self.finish(text)
     }
@@ -290,6 +386,27 @@ impl CookieConfig {
         let mut header = HeaderValue::try_from(text).ok()?;
         header.set_sensitive(true);
         Some(header)
+    }
+}
+
+/// Rounded up: the cookie never ends before its session.
+fn whole_seconds(age: Duration) -> u64 {
+    age.as_secs() + u64::from(age.subsec_nanos() > 0)
+}
+
+/// Removes the cookies of this name that a handler set: there are never two in one response.
+fn remove_cookies_named(headers: &mut HeaderMap, name: &str) {
+    let is_named = |value: &HeaderValue| {
+        value.as_bytes().strip_prefix(name.as_bytes()).is_some_and(|rest| rest.starts_with(b"="))
+    };
+    if !headers.get_all(SET_COOKIE).iter().any(is_named) {
+        return;
+    }
+    let others: Vec<HeaderValue> =
+        headers.get_all(SET_COOKIE).iter().filter(|value| !is_named(value)).cloned().collect();
+    headers.remove(SET_COOKIE);
+    for other in others {
+        headers.append(SET_COOKIE, other);
     }
 }
 

@@ -1,9 +1,9 @@
 //! axum extractors.
 
 use ::http::request::Parts;
-use axum_core::body::Body;
-use axum_core::extract::{FromRequestParts, OptionalFromRequestParts};
-use axum_core::response::{IntoResponse, Response};
+use axum::body::Body;
+use axum::extract::{FromRequestParts, OptionalFromRequestParts};
+use axum::response::{IntoResponse, Response};
 
 use super::response;
 use crate::session::{LazySession, Session, SessionError};
@@ -40,9 +40,10 @@ impl<S: Send + Sync> FromRequestParts<S> for LazySession {
     }
 }
 
-/// So that handlers may use `?`.
+/// So that handlers may use `?`. [`SessionLayer::on_error`](super::SessionLayer::on_error) renders the response; what
+/// is made here is a short text.
 impl IntoResponse for SessionError {
     fn into_response(self) -> Response {
-        response::of_error(&self).map(Body::from)
+        response::of_rejection(self).map(Body::from)
     }
 }

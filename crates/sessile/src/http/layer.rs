@@ -7,52 +7,76 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use ::http::header::{CACHE_CONTROL, COOKIE, SET_COOKIE, VARY};
-use ::http::{HeaderMap, HeaderValue, Request, Response};
+use ::http::header::{CONTENT_TYPE, COOKIE, SET_COOKIE};
+use ::http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
+use bytes::Bytes;
 use pin_project_lite::pin_project;
 use smallvec::SmallVec;
 use tower_layer::Layer;
 use tower_service::Service;
 
+use super::body::{ResponseBody, grpc_failed};
 use super::cookie::{CookieConfig, CookieConfigError};
 use super::old::OldCookie;
-use super::{request, response};
-use crate::engine::{Credential, Sessions};
-use crate::record::Timestamp;
-use crate::session::{Answer, Head, LazySession, Named, SessionError, Shared, Shown};
+use super::response::{FailedRequest, Renderer, RequestHead};
+use super::{caching, request, response};
+use crate::engine::{RealmError, Sessions};
+use crate::session::{CredentialChange, Head, LazySession, Named, SessionError, Shared, Shown};
 
 /// Sessions for every request under it.
 ///
 /// Cost: nothing for a request that does not ask for its session; see
 /// [`LazySession::load`](crate::LazySession::load) and [`Session::save`](crate::Session::save) for the rest.
 ///
-/// The changes of a request are committed before its response head leaves: when the commit fails the
-/// client gets an error instead of the handler's answer. When the handler answers 5xx, fails or panics,
-/// its changes are dropped and a logout is carried out all the same.
+/// The changes of a request are committed before its response head leaves: when the commit fails the client gets
+/// an error instead of the handler's response, see [`on_error`](Self::on_error). When the handler fails, its changes
+/// are dropped and a logout is carried out all the same. A handler fails when it panics, returns an error, or
+/// responds with 5xx, 408 (as tower-http's `TimeoutLayer` does) or a `grpc-status` header other than 0. The trailers
+/// of a gRPC response come after the head: a failure there does not undo the commit, it is logged.
 ///
-/// Mounted twice with one cookie name, the outer one serves both.
+/// The response body is a [`ResponseBody`] around the handler's, so that the layer works around any other.
+///
+/// Mounted twice with one cookie name and one realm, the outer one serves both.
 #[derive(Clone)]
 pub struct SessionLayer {
     config: Arc<Config>,
 }
 
+#[derive(Clone)]
 struct Config {
     sessions: Sessions,
     cookie: CookieConfig,
+    /// Whether the cookie was chosen, and is not the default.
+    has_own_cookie: bool,
     old: Option<OldCookie>,
+    renderer: Option<Renderer>,
 }
 
-/// What a request shows: the Cookie headers as they came.
+impl Config {
+    /// Whether a layer around this one with the same cookie and realm made the session.
+    fn is_of(&self, session: &Shared) -> bool {
+        session.shown.is_cookie(self.cookie.cookie_name())
+            && session.sessions().realm() == self.sessions.realm()
+    }
+}
+
+/// What a request shows: the Cookie headers as they came, and what the page of an error depends on.
 struct Cookies {
     config: Arc<Config>,
     headers: SmallVec<[HeaderValue; 1]>,
+    head: RequestHead,
+    /// Whether browsers send the cookie with this request, if they have it.
+    is_covered: bool,
 }
 
 impl Cookies {
-    fn of(config: &Arc<Config>, headers: &HeaderMap) -> Cookies {
+    fn of<B>(config: &Arc<Config>, request: &Request<B>) -> Cookies {
+        let head = RequestHead::of(request);
         Cookies {
             config: Arc::clone(config),
-            headers: headers.get_all(COOKIE).into_iter().cloned().collect(),
+            headers: request.headers().get_all(COOKIE).into_iter().cloned().collect(),
+            is_covered: config.cookie.covers(head.path()),
+            head,
         }
     }
 
@@ -72,11 +96,21 @@ impl Shown for Cookies {
     }
 
     fn read(&self) -> Named {
-        let Config { sessions, cookie, old } = &*self.config;
-        let ours = request::credentials(&self.headers, cookie.cookie_name(), sessions.policy().naming());
+        if !self.is_covered {
+            return Named::default();
+        }
+        let Config { sessions, cookie, old, .. } = &*self.config;
+        let ours = request::credentials(&self.headers, cookie.cookie_name(), sessions);
         let left = request::MAX_TRIED - ours.len();
         let old = old.as_ref().map(|old| old.credentials(&self.headers, left));
         Named { ours, old: old.unwrap_or_default() }
+    }
+
+    fn can_name(&self) -> Result<(), SessionError> {
+        match self.is_covered {
+            true => Ok(()),
+            false => Err(SessionError::OutsideCookiePath { path: self.config.cookie.cookie_path().into() }),
+        }
     }
 
     fn is_cookie(&self, name: &str) -> bool {
@@ -88,22 +122,87 @@ impl SessionLayer {
     /// Sessions of this service, under the default cookie ([`CookieConfig::default`], or lback's for its
     /// policy).
     pub fn new(sessions: Sessions) -> SessionLayer {
-        let cookie =
-            if sessions.policy().is_lback() { CookieConfig::lback() } else { CookieConfig::default() };
-        SessionLayer { config: Arc::new(Config { sessions, cookie, old: None }) }
+        let cookie = default_cookie(&sessions);
+        let config = Config { sessions, cookie, has_own_cookie: false, old: None, renderer: None };
+        SessionLayer { config: Arc::new(config) }
+    }
+
+    /// In a realm: a token of this layer names no session of another realm or of none, and theirs none here, also over
+    /// one table and one [`Sessions`]. Two layers without realms over one `Sessions` have two cookies, but one set
+    /// of tokens: what signs in under one cookie signs in under the other.
+    ///
+    /// Unless [`cookie`](Self::cookie) chooses one, the cookie is `__Host-session-` and the name, so that a browser
+    /// keeps both. Cost: none. See [`Sessions::in_realm`] for what realms do not keep apart.
+    ///
+    /// ```
+    /// use sessile::{SessionLayer, Sessions, store::MemoryStore};
+    ///
+    /// let sessions = Sessions::new(MemoryStore::new());
+    /// let site = SessionLayer::new(sessions.clone());
+    /// let admin = SessionLayer::new(sessions).realm("admin")?;
+    /// # let _ = (site, admin);
+    /// # Ok::<(), sessile::engine::RealmError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Sessions::in_realm`], and after [`accept_old`](Self::accept_old), whose sessions are of no realm.
+    pub fn realm(mut self, name: &str) -> Result<SessionLayer, RealmError> {
+        if self.config.old.is_some() {
+            return Err(RealmError::OldCookie { name: name.to_owned() });
+        }
+        let sessions = self.config.sessions.in_realm(name)?;
+        let config = Arc::make_mut(&mut self.config);
+        if !config.has_own_cookie {
+            config.cookie = default_cookie(&sessions);
+        }
+        config.sessions = sessions;
+        Ok(self)
     }
 
     /// Under another cookie.
     ///
     /// # Errors
     /// When browsers would refuse it: see [`CookieConfigError`].
-    pub fn cookie(self, cookie: CookieConfig) -> Result<SessionLayer, CookieConfigError> {
+    pub fn cookie(mut self, cookie: CookieConfig) -> Result<SessionLayer, CookieConfigError> {
         cookie.validate()?;
-        let (sessions, old) = (self.sessions().clone(), self.config.old.clone());
-        if let Some(old) = &old {
+        if let Some(old) = &self.config.old {
             old.validate(&cookie)?;
         }
-        Ok(SessionLayer { config: Arc::new(Config { sessions, cookie, old }) })
+        let config = Arc::make_mut(&mut self.config);
+        config.cookie = cookie;
+        config.has_own_cookie = true;
+        Ok(self)
+    }
+
+    /// Renders the response for a session that could not be loaded or committed, in place of the default:
+    /// [`FailedRequest::default_response`]. It also renders what an extractor or a handler returns as
+    /// [`SessionError`], unless something between it and this layer has changed the status or the `Content-Type`.
+    ///
+    /// The layer adds `Cache-Control: no-store`, and `Retry-After` to a 503 without one. A renderer cannot turn the
+    /// error into a success: the status of the error replaces a 2xx.
+    ///
+    /// ```
+    /// use http::Response;
+    /// use sessile::http::FailedRequest;
+    /// use sessile::{SessionLayer, Sessions, store::MemoryStore};
+    ///
+    /// fn page(failed: &FailedRequest<'_>) -> Response<String> {
+    ///     let text = format!("<h1>{}</h1><p>{}</p>", failed.status(), failed.message());
+    ///     Response::builder().header("content-type", "text/html").body(text).unwrap_or_default()
+    /// }
+    ///
+    /// let layer = SessionLayer::new(Sessions::new(MemoryStore::new())).on_error(page);
+    /// # let _ = layer;
+    /// ```
+    #[must_use]
+    pub fn on_error<R, B>(mut self, render: R) -> SessionLayer
+    where
+        R: Fn(&FailedRequest<'_>) -> Response<B> + Send + Sync + 'static,
+        B: Into<Bytes>,
+    {
+        let renderer: Renderer = Arc::new(move |failed| render(failed).map(Into::into));
+        Arc::make_mut(&mut self.config).renderer = Some(renderer);
+        self
     }
 
     /// Also accepts the cookie of the framework that was used before, for sessions that `sessile copy` has
@@ -123,16 +222,27 @@ impl SessionLayer {
     /// shown and ours is dead; one more for a logout that brings both.
     ///
     /// # Errors
-    /// When browsers would refuse its removal, or it has the name of ours.
-    pub fn accept_old(self, old: OldCookie) -> Result<SessionLayer, CookieConfigError> {
-        let (sessions, cookie) = (self.sessions().clone(), self.config.cookie.clone());
-        old.validate(&cookie)?;
-        Ok(SessionLayer { config: Arc::new(Config { sessions, cookie, old: Some(old) }) })
+    /// When browsers would refuse its removal, it has the name of ours, or the layer is in a realm.
+    pub fn accept_old(mut self, old: OldCookie) -> Result<SessionLayer, CookieConfigError> {
+        old.validate(&self.config.cookie)?;
+        if let Some(realm) = self.config.sessions.realm() {
+            return Err(CookieConfigError::OldCookieInRealm { realm: realm.name().to_owned() });
+        }
+        Arc::make_mut(&mut self.config).old = Some(old);
+        Ok(self)
     }
 
     /// The service whose sessions these are.
     pub fn sessions(&self) -> &Sessions {
         &self.config.sessions
+    }
+}
+
+fn default_cookie(sessions: &Sessions) -> CookieConfig {
+    match sessions.realm() {
+        _ if sessions.policy().is_lback() => CookieConfig::lback(),
+        Some(realm) => CookieConfig::default().name(format!("__Host-session-{}", realm.name())),
+        None => CookieConfig::default(),
     }
 }
 
@@ -151,14 +261,13 @@ pub struct SessionService<S> {
     config: Arc<Config>,
 }
 
-impl<S, RequestBody, ResponseBody> Service<Request<RequestBody>> for SessionService<S>
+impl<S, RequestBody, B> Service<Request<RequestBody>> for SessionService<S>
 where
-    S: Service<Request<RequestBody>, Response = Response<ResponseBody>>,
-    ResponseBody: Default,
+    S: Service<Request<RequestBody>, Response = Response<B>>,
 {
-    type Response = Response<ResponseBody>;
+    type Response = Response<ResponseBody<B>>;
     type Error = S::Error;
-    type Future = ResponseFuture<S::Future, ResponseBody, S::Error>;
+    type Future = ResponseFuture<S::Future, B, S::Error>;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.inner.poll_ready(context)
@@ -166,10 +275,10 @@ where
 
     fn call(&mut self, mut request: Request<RequestBody>) -> Self::Future {
         let outer = request.extensions().get::<LazySession>();
-        if outer.is_some_and(|outer| outer.shared.shown.is_cookie(self.config.cookie.cookie_name())) {
+        if outer.is_some_and(|outer| self.config.is_of(&outer.shared)) {
             return ResponseFuture { handler: self.inner.call(request), pending: None, step: Step::Handler };
         }
-        let session = Arc::new(Shared::new(Cookies::of(&self.config, request.headers())));
+        let session = Arc::new(Shared::new(Cookies::of(&self.config, &request)));
         let pending = Pending { session: Arc::clone(&session), head: Head::Dropped };
         request.extensions_mut().insert(LazySession { shared: session });
         ResponseFuture { handler: self.inner.call(request), pending: Some(pending), step: Step::Handler }
@@ -215,9 +324,8 @@ pin_project! {
 impl<F, B, E> Future for ResponseFuture<F, B, E>
 where
     F: Future<Output = Result<Response<B>, E>>,
-    B: Default,
 {
-    type Output = Result<Response<B>, E>;
+    type Output = Result<Response<ResponseBody<B>>, E>;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
@@ -238,7 +346,10 @@ where
                         }
                         // Nothing to wait for, as after most requests.
                         Some(pending) => outcome.map(|head| pending.answer(head, Ok(()))),
-                        None => outcome,
+                        None => outcome.map(|head| match this.pending.as_ref() {
+                            Some(pending) => pending.render_rejection(head.map(ResponseBody::handler)),
+                            None => head.map(ResponseBody::handler),
+                        }),
                     };
                     *this.step = Step::Done;
                     if let Some(mut pending) = this.pending.take() {
@@ -256,7 +367,14 @@ where
                         // There is no response to say it, and a logout may not have been carried out.
                         tracing::error!(%error, "the session of a request that failed could not be ended");
                     }
-                    return Poll::Ready(hand_on(outcome.map(|head| pending.answer(head, finished))));
+                    let committed = finished.is_ok();
+                    return Poll::Ready(hand_on(outcome.map(|head| {
+                        let mut response = pending.answer(head, finished);
+                        if committed && is_grpc(response.headers()) {
+                            response.body_mut().check_trailers();
+                        }
+                        response
+                    })));
                 }
                 #[expect(clippy::panic, reason = "a future must not be polled after it was ready")]
                 Step::Done => panic!("polled after completion"),
@@ -285,7 +403,7 @@ impl Pending {
     fn succeeded<B, E>(&self, outcome: &Result<Response<B>, Failure<E>>) -> bool {
         let keep_on_server_error = self.config().sessions.policy().keep_changes_on_server_error;
         match outcome {
-            Ok(response) => !response.status().is_server_error() || keep_on_server_error,
+            Ok(response) => !reports_failure(response) || keep_on_server_error,
             Err(_) => false,
         }
     }
@@ -306,82 +424,50 @@ impl Pending {
     }
 
     /// The handler's head with what the session adds, or an error's in its place.
-    fn answer<B: Default>(&self, head: Response<B>, finished: Result<(), SessionError>) -> Response<B> {
+    fn answer<B>(&self, head: Response<B>, finished: Result<(), SessionError>) -> Response<ResponseBody<B>> {
         let mut head = match finished {
-            Ok(()) => head,
-            Err(error) => response::of_error(&error).map(|_| B::default()),
+            Ok(()) => self.render_rejection(head.map(ResponseBody::handler)),
+            Err(error) => {
+                let Cookies { head, config, .. } = &self.session.shown;
+                response::of_error(&error, head, config.renderer.as_ref())
+            }
         };
         let headers = head.headers_mut();
         if self.shared().consulted() {
-            vary_on_cookie(headers);
+            caching::vary_on_cookie(headers);
         }
-        let answer = self.shared().take_answer();
-        let leaves_old = matches!(answer, Answer::Set(_) | Answer::Remove) && self.session.shown.has_old();
-        let set_cookie = match answer {
-            Answer::Set(credential) => self.cookie_for(&credential, self.cookie_until()),
-            Answer::Renew(credential) => {
-                self.cookie_until().and_then(|until| self.cookie_for(&credential, Some(until)))
-            }
-            Answer::Remove if self.session.shown.has_ours() => self.config().cookie.removal(),
-            Answer::Keep | Answer::Remove => None,
-        };
-        if let Some(set_cookie) = set_cookie {
-            drop_our_cookies(headers, self.config().cookie.cookie_name());
-            headers.append(SET_COOKIE, set_cookie);
-            headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        let change = self.shared().take_change();
+        let sets = matches!(change, CredentialChange::Set { .. } | CredentialChange::Ended);
+        let leaves_old = sets && self.session.shown.has_old();
+        let has_nothing_to_remove =
+            matches!(change, CredentialChange::Ended) && !self.session.shown.has_ours();
+        if !has_nothing_to_remove {
+            self.config().cookie.write_valid(change, &self.config().sessions, headers);
         }
         if let Some(removal) = self.removal_of_old().filter(|_| leaves_old) {
             headers.append(SET_COOKIE, removal);
-            headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+            caching::forbid(headers);
         }
         head
+    }
+
+    /// Renders a [`SessionError`] that became the response below this layer.
+    fn render_rejection<B>(&self, response: Response<ResponseBody<B>>) -> Response<ResponseBody<B>> {
+        let Cookies { head, config, .. } = &self.session.shown;
+        response::render_rejection(response, head, config.renderer.as_ref())
     }
 
     fn removal_of_old(&self) -> Option<HeaderValue> {
         self.config().old.as_ref()?.removal(&self.config().cookie)
     }
-
-    /// Until when the browser is to keep the cookie; `None`: until it is closed.
-    fn cookie_until(&self) -> Option<Timestamp> {
-        self.shared().cookie_until(self.config().cookie.is_dated())
-    }
-
-    fn cookie_for(&self, credential: &Credential, until: Option<Timestamp>) -> Option<HeaderValue> {
-        let Config { sessions, cookie, .. } = self.config();
-        let max_age = until.map(|until| until.saturating_since(sessions.now()));
-        match credential {
-            Credential::Token(token) => cookie.set(token.expose(), max_age),
-            Credential::Id(id) => cookie.set(id.to_text().as_str(), max_age),
-            // Its value is not ours to give.
-            Credential::Old(_) => None,
-        }
-    }
 }
 
-/// `Vary: Cookie`, unless it is there.
-fn vary_on_cookie(headers: &mut HeaderMap) {
-    let there = headers.get_all(VARY).iter().any(|value| {
-        value.to_str().is_ok_and(|names| {
-            names.split(',').map(str::trim).any(|name| name == "*" || name.eq_ignore_ascii_case("cookie"))
-        })
-    });
-    if !there {
-        headers.append(VARY, HeaderValue::from_static("Cookie"));
-    }
+/// Whether the handler's response says that it failed.
+fn reports_failure<B>(response: &Response<B>) -> bool {
+    let status = response.status();
+    status.is_server_error() || status == StatusCode::REQUEST_TIMEOUT || grpc_failed(response.headers())
 }
 
-/// Takes away what a handler set under our name: there are never two in one response.
-fn drop_our_cookies(headers: &mut HeaderMap, name: &str) {
-    let is_ours = |value: &HeaderValue| {
-        value.as_bytes().strip_prefix(name.as_bytes()).is_some_and(|rest| rest.starts_with(b"="))
-    };
-    if !headers.get_all(SET_COOKIE).iter().any(is_ours) {
-        return;
-    }
-    let others: Vec<HeaderValue> =
-        headers.get_all(SET_COOKIE).iter().filter(|v| !is_ours(v)).cloned().collect();
-    headers.remove(SET_COOKIE);
-    for other in others {
-        headers.append(SET_COOKIE, other);
-    }
+fn is_grpc(headers: &HeaderMap) -> bool {
+    headers.get(CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"))
 }

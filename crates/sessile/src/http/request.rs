@@ -6,24 +6,27 @@
 
 use ::http::HeaderValue;
 
-use crate::engine::{Credential, Credentials, Naming};
+use crate::engine::{Credential, Credentials, Naming, Sessions};
 use crate::record::{SessionId, SessionToken};
 
 /// Cookies that are tried. A browser sends one; a planted one makes two.
 pub(super) const MAX_TRIED: usize = 4;
 
 /// The credentials in a request's cookies of this name, well-formed and different ones, four at most.
-pub(super) fn credentials(cookies: &[HeaderValue], name: &str, naming: Naming) -> Credentials {
-    different(cookies, name, MAX_TRIED, |value| match naming {
-        Naming::Token => SessionToken::parse(value).ok().map(Credential::Token),
+pub(super) fn credentials<'a, C>(cookies: C, name: &'a str, sessions: &Sessions) -> Credentials
+where
+    C: IntoIterator<Item = &'a HeaderValue>,
+{
+    different(cookies, name, MAX_TRIED, |value| match sessions.policy().naming() {
+        Naming::Token => SessionToken::parse_in(sessions.realm(), value).ok().map(Credential::Token),
         Naming::Id => SessionId::parse_bytes(value).ok().map(Credential::Id),
     })
 }
 
 /// What `parse` makes of the cookies of this name: different sessions, at most so many.
-pub(super) fn different(
-    cookies: &[HeaderValue],
-    name: &str,
+pub(super) fn different<'a>(
+    cookies: impl IntoIterator<Item = &'a HeaderValue>,
+    name: &'a str,
     at_most: usize,
     parse: impl Fn(&[u8]) -> Option<Credential>,
 ) -> Credentials {
@@ -49,9 +52,12 @@ pub(super) fn has_cookie(cookies: &[HeaderValue], name: &str) -> bool {
     values(cookies, name).next().is_some()
 }
 
-fn values<'a>(cookies: &'a [HeaderValue], name: &'a str) -> impl Iterator<Item = &'a [u8]> {
+fn values<'a>(
+    cookies: impl IntoIterator<Item = &'a HeaderValue>,
+    name: &'a str,
+) -> impl Iterator<Item = &'a [u8]> {
     cookies
-        .iter()
+        .into_iter()
         .flat_map(|header| header.as_bytes().split(|&byte| byte == b';'))
         .filter_map(move |pair| trim(pair).strip_prefix(name.as_bytes())?.strip_prefix(b"="))
 }
@@ -75,7 +81,8 @@ mod tests {
 
     fn found(cookies: &[&[u8]]) -> usize {
         let values: Vec<_> = cookies.iter().map(|cookie| HeaderValue::from_bytes(cookie).unwrap()).collect();
-        credentials(&values, "__Host-session", Naming::Token).len()
+        let sessions = Sessions::new(crate::store::MemoryStore::new());
+        credentials(&values, "__Host-session", &sessions).len()
     }
 
     fn bytes(before: &[u8], after: &[u8]) -> Vec<u8> {

@@ -5,12 +5,14 @@
 //! value in an error or in `Debug`: session data is private.
 
 mod index;
+mod ordered;
 mod outline;
 mod seen;
 
 use std::{
     borrow::Cow,
-    fmt,
+    collections::HashSet,
+    fmt, mem,
     ops::Range,
     str::FromStr,
     sync::{Arc, LazyLock},
@@ -18,12 +20,12 @@ use std::{
 
 use serde::{Serialize, de::DeserializeOwned};
 
-use self::index::Index;
+pub(crate) use self::ordered::{Ordered, ReadKey};
 pub(crate) use self::outline::Outline;
 use self::seen::Seen;
 use super::error::{DataError, RESERVED_KEY};
 use super::json::{self, Kind, Lone, Member};
-use super::value::ValueText;
+use super::value::{ListItem, ValueText};
 
 /// The ordered JSON object of one session.
 ///
@@ -48,9 +50,13 @@ impl Default for SessionData {
 
 #[derive(Clone, Default)]
 struct Entries {
-    list: Vec<Entry>,
-    index: Option<Index>,
+    list: Ordered<Entry>,
+    /// Bytes of all members, as [`Entry::bytes`] counts them.
+    bytes: usize,
 }
+
+/// Bytes beside the key and the value of a member: `: `, and `, ` or the braces.
+const BESIDE_MEMBER: usize = 4;
 
 #[derive(Clone)]
 struct Entry {
@@ -66,6 +72,8 @@ struct Entry {
 enum Piece {
     Span(Range<usize>),
     Own(Arc<str>),
+    /// A list that elements are appended to.
+    Growing(String),
 }
 
 impl Piece {
@@ -73,6 +81,7 @@ impl Piece {
         match self {
             Self::Span(range) => &source[range.clone()],
             Self::Own(text) => text,
+            Self::Growing(text) => text,
         }
     }
 
@@ -80,6 +89,7 @@ impl Piece {
         match self {
             Self::Span(range) => range.len(),
             Self::Own(text) => text.len(),
+            Self::Growing(text) => text.len(),
         }
     }
 
@@ -87,6 +97,7 @@ impl Piece {
         match self {
             Self::Span(range) => &source.as_bytes()[range.clone()],
             Self::Own(text) => text.as_bytes(),
+            Self::Growing(text) => text.as_bytes(),
         }
     }
 }
@@ -141,38 +152,63 @@ impl Entry {
     fn is_reserved(&self, source: &str) -> bool {
         self.is(source, RESERVED_KEY.as_bytes())
     }
+
+    /// Bytes in a text that [`SessionData::to_text`] assembles, with `: ` and its share of the rest.
+    fn bytes(&self) -> usize {
+        self.key.len() + self.value.len() + BESIDE_MEMBER
+    }
 }
 
 impl Entries {
     fn position(&self, source: &str, key: &[u8]) -> Option<usize> {
-        let is = |position: usize| self.list[position].is(source, key);
-        match &self.index {
-            Some(index) => index.find(key, is),
-            None => (0..self.list.len()).find(|&position| is(position)),
-        }
+        self.list.find(key, |entry| entry.is(source, key))
     }
 
     /// Appends an entry whose key is not there yet.
     fn push(&mut self, source: &str, key: &[u8], entry: Entry) {
-        if self.list.capacity() == 0 {
-            self.list.reserve_exact(index::LINEAR);
-        }
-        self.list.push(entry);
-        match &mut self.index {
-            Some(index) if index.has_room() => index.add(key, self.list.len() - 1),
-            _ => self.reindex(source),
+        self.bytes += entry.bytes();
+        self.list.push(key, entry, key_in(source));
+    }
+
+    /// Replaces the value at this position.
+    fn replace(&mut self, position: usize, value: Piece) {
+        if let Some(entry) = self.list.get_mut(position) {
+            self.bytes = self.bytes + value.len() - entry.value.len();
+            entry.value = value;
         }
     }
 
-    /// Makes the index anew, when there are enough keys to need one.
-    fn reindex(&mut self, source: &str) {
-        self.index = Index::worthwhile(self.list.len()).map(|mut index| {
-            for (position, entry) in self.list.iter().enumerate() {
-                index.add(&entry.key(source).bytes(), position);
+    /// Appends an element to the list at this position.
+    fn append(&mut self, source: &str, position: usize, item: &str) {
+        let Some(Entry { value, .. }) = self.list.get_mut(position) else { return };
+        let before = value.len();
+        let mut list = match mem::replace(value, Piece::Span(0..0)) {
+            Piece::Growing(list) => list,
+            other => {
+                let mut list = String::with_capacity(before + item.len() + BESIDE_MEMBER);
+                list.push_str(other.text(source));
+                list
             }
-            index
-        });
+        };
+        json::append(&mut list, item);
+        self.bytes = self.bytes + list.len() - before;
+        *value = Piece::Growing(list);
     }
+
+    fn remove(&mut self, source: &str, position: usize) {
+        let removed = self.list.remove(position, key_in(source));
+        self.bytes -= removed.as_ref().map_or(0, Entry::bytes);
+    }
+
+    fn retain(&mut self, source: &str, keep: impl FnMut(&Entry) -> bool) {
+        self.list.retain(keep, key_in(source));
+        self.bytes = self.list.iter().map(Entry::bytes).sum();
+    }
+}
+
+/// Reads the key of an entry of this source.
+fn key_in(source: &str) -> impl ReadKey<Entry> {
+    move |entry: &Entry, use_key: &mut dyn FnMut(&[u8])| use_key(&entry.key(source).bytes())
 }
 
 impl SessionData {
@@ -191,14 +227,14 @@ impl SessionData {
         if text.is_empty() {
             return Ok(Self::default());
         }
-        let mut entries = Entries { list: Vec::with_capacity(index::LINEAR), index: None };
+        let mut entries = Entries { list: Ordered::with_capacity(index::LINEAR), bytes: 0 };
         let mut seen = Seen::default();
         let kind = json::members(&text, |member: Member| {
             let key = KeyLiteral::new(&text[member.key.clone()], member.escaped).bytes();
             let value = Piece::Span(member.value);
             let before = if seen.perhaps(&key) { entries.position(&text, &key) } else { None };
             match before {
-                Some(position) => entries.list[position].value = value,
+                Some(position) => entries.replace(position, value),
                 None => {
                     let entry = Entry { key: Piece::Span(member.key), escaped: member.escaped, value };
                     entries.push(&text, &key, entry);
@@ -230,6 +266,11 @@ impl SessionData {
     #[must_use]
     pub fn raw(&self, key: &str) -> Option<&str> {
         if key == RESERVED_KEY { None } else { self.raw_any(key) }
+    }
+
+    /// The value's text, to be stored elsewhere.
+    pub(crate) fn value(&self, key: &str) -> Option<ValueText> {
+        self.raw(key).map(ValueText::part_of_written)
     }
 
     /// Whether there is a value under this key, `null` included.
@@ -282,9 +323,47 @@ impl SessionData {
         Ok(())
     }
 
+    /// Appends an element to the list under a key, or begins one where there is nothing or `null`.
+    ///
+    /// # Errors
+    /// The key is reserved, or its value is no list: that is replaced if `replaces_others`.
+    pub(crate) fn append(
+        &mut self,
+        key: &str,
+        item: &ListItem,
+        replaces_others: bool,
+    ) -> Result<(), DataError> {
+        refuse_reserved(key)?;
+        let place = self.entries.position(&self.source, key.as_bytes());
+        let value = self.raw_any(key).filter(|text| *text != "null").filter(|text| {
+            // A value that stands here was checked, so its first character tells its kind.
+            !replaces_others || text.trim_start().starts_with('[')
+        });
+        let (Some(position), Some(text)) = (place, value) else {
+            self.set(key, item.alone());
+            return Ok(());
+        };
+        if !text.trim_start().starts_with('[') {
+            let source = json::elements(text).err();
+            return source.map_or(Ok(()), |source| Err(DataError::Decode { key: key.into(), source }));
+        }
+        self.changed = true;
+        Arc::make_mut(&mut self.entries).append(&self.source, position, item.as_str());
+        Ok(())
+    }
+
+    /// Bytes, as [`counted_bytes`](Self::counted_bytes) counts them, with a text of this length under the key.
+    pub(crate) fn counted_with(&self, key: &str, length: usize) -> usize {
+        let counted = self.counted_bytes();
+        match self.entry(key.as_bytes()).filter(|_| key != RESERVED_KEY) {
+            Some(entry) => counted - entry.value.len() + length,
+            None => counted + json::quoted_len(key) + length + BESIDE_MEMBER,
+        }
+    }
+
     /// Removes a key; false when it was not there.
     pub fn remove(&mut self, key: &str) -> bool {
-        key != RESERVED_KEY && self.take_out(key)
+        key != RESERVED_KEY && self.take_out(key.as_bytes())
     }
 
     /// Removes every key.
@@ -301,11 +380,46 @@ impl SessionData {
         if kept.iter().all(|&kept| kept) {
             return;
         }
-        let entries = Arc::make_mut(&mut self.entries);
         let mut kept = kept.into_iter();
-        entries.list.retain(|_| kept.next().unwrap_or(true));
-        entries.reindex(source);
+        Arc::make_mut(&mut self.entries).retain(source, |_| kept.next().unwrap_or(true));
         self.changed = true;
+    }
+
+    /// Removes all keys but these, and returns the removed ones.
+    pub(crate) fn keep_only(&mut self, keys: &HashSet<&str>) -> Vec<RemovedKey> {
+        let source = &self.source;
+        let mut removed = Vec::new();
+        for entry in self.visible() {
+            match String::from_utf8(entry.key(source).bytes().into_owned()) {
+                Ok(key) if keys.contains(&*key) => {}
+                Ok(key) => removed.push(RemovedKey::Named(key)),
+                Err(key) => removed.push(RemovedKey::Unnamed(key.into_bytes().into())),
+            }
+        }
+        if !removed.is_empty() {
+            let is_kept = |entry: &Entry| {
+                entry.is_reserved(source)
+                    || str::from_utf8(&entry.key(source).bytes()).is_ok_and(|key| keys.contains(key))
+            };
+            Arc::make_mut(&mut self.entries).retain(source, is_kept);
+            self.changed = true;
+        }
+        removed
+    }
+
+    /// Removes a key by its bytes, as [`RemovedKey::Unnamed`] holds them.
+    pub(crate) fn remove_unnamed(&mut self, key: &[u8]) {
+        self.take_out(key);
+    }
+
+    /// Bytes that the text has once something is changed, without what stands under [`RESERVED_KEY`].
+    pub(crate) fn counted_bytes(&self) -> usize {
+        self.entries.bytes - self.member_bytes(RESERVED_KEY)
+    }
+
+    /// What a key and its value add to the text; 0 without the key.
+    pub(crate) fn member_bytes(&self, key: &str) -> usize {
+        self.entry(key.as_bytes()).map_or(0, Entry::bytes)
     }
 
     /// The text for the `data` column: the very text that was parsed when nothing was changed, otherwise its
@@ -355,7 +469,7 @@ impl SessionData {
     pub(crate) fn set_meta_raw(&mut self, text: Option<Arc<str>>) -> Result<(), DataError> {
         match text {
             Some(text) => self.set(RESERVED_KEY, ValueText::checked(RESERVED_KEY, text)?),
-            None => drop(self.take_out(RESERVED_KEY)),
+            None => drop(self.take_out(RESERVED_KEY.as_bytes())),
         }
         Ok(())
     }
@@ -387,25 +501,26 @@ impl SessionData {
         (entry.key.text(&self.source), entry.value.text(&self.source))
     }
 
+    fn entry(&self, key: &[u8]) -> Option<&Entry> {
+        self.entries.list.get(self.entries.position(&self.source, key)?)
+    }
+
     fn raw_any(&self, key: &str) -> Option<&str> {
-        let position = self.entries.position(&self.source, key.as_bytes())?;
-        Some(self.entries.list[position].value.text(&self.source))
+        Some(self.entry(key.as_bytes())?.value.text(&self.source))
     }
 
     /// Puts a text under a key. The text that is there already is no change.
     fn set(&mut self, key: &str, text: ValueText) {
         let text = text.into_text();
         let place = self.entries.position(&self.source, key.as_bytes());
-        if let Some(position) = place
-            && self.entries.list[position].value.text(&self.source) == &*text
-        {
+        let entry = place.and_then(|position| self.entries.list.get(position));
+        if entry.is_some_and(|entry| entry.value.text(&self.source) == &*text) {
             return;
         }
         self.changed = true;
         let entries = Arc::make_mut(&mut self.entries);
         if let Some(position) = place {
-            entries.list[position].value = Piece::Own(text);
-            return;
+            return entries.replace(position, Piece::Own(text));
         }
         let mut literal = String::new();
         json::quote(key, &mut literal);
@@ -414,14 +529,19 @@ impl SessionData {
         entries.push(&self.source, key.as_bytes(), entry);
     }
 
-    fn take_out(&mut self, key: &str) -> bool {
-        let Some(position) = self.entries.position(&self.source, key.as_bytes()) else { return false };
-        let entries = Arc::make_mut(&mut self.entries);
-        entries.list.remove(position);
-        entries.reindex(&self.source);
+    fn take_out(&mut self, key: &[u8]) -> bool {
+        let Some(position) = self.entries.position(&self.source, key) else { return false };
+        Arc::make_mut(&mut self.entries).remove(&self.source, position);
         self.changed = true;
         true
     }
+}
+
+/// A key that [`SessionData::keep_only`] removed.
+pub(crate) enum RemovedKey {
+    Named(String),
+    /// With a lone surrogate, which Python allows and no `&str` holds: its bytes as they are compared.
+    Unnamed(Box<[u8]>),
 }
 
 fn refuse_reserved(key: &str) -> Result<(), DataError> {
@@ -461,7 +581,7 @@ impl PartialEq for SessionData {
                 && mine.key(&self.source).bytes() == theirs.key(&other.source).bytes()
         };
         self.entries.list.len() == other.entries.list.len()
-            && self.entries.list.iter().zip(&other.entries.list).all(same)
+            && self.entries.list.iter().zip(other.entries.list.iter()).all(same)
     }
 }
 

@@ -1,12 +1,13 @@
 //! What session data cannot be: the errors, and the key that is ours.
 
 use super::json::JsonError;
+use super::visible::Visible;
 
 /// The key under which sessile keeps what it must itself remember about a session. Handlers neither see nor
 /// change it.
 pub const RESERVED_KEY: &str = "_sessile";
 
-/// What was wrong with session data. Names keys, never values.
+/// What was wrong with session data. Names keys, never values; the messages show keys as [`Visible`] text.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum DataError {
@@ -29,7 +30,7 @@ pub enum DataError {
         found: &'static str,
     },
     /// A stored value is not what was asked for.
-    #[error("session value `{key}` cannot be read")]
+    #[error("session value `{}` cannot be read", Visible(.key))]
     Decode {
         /// Its key.
         key: Box<str>,
@@ -38,7 +39,7 @@ pub enum DataError {
         source: JsonError,
     },
     /// A new value cannot be stored. Nothing was changed.
-    #[error("session value `{key}` cannot be stored")]
+    #[error("session value `{}` cannot be stored", Visible(.key))]
     Encode {
         /// Its key.
         key: Box<str>,
@@ -50,7 +51,7 @@ pub enum DataError {
     #[error("the session key `{RESERVED_KEY}` is reserved")]
     Reserved,
     /// The data holds a value that Python stores and strict JSON lacks: `NaN` or an infinity.
-    #[error("session value `{key}` holds NaN or an infinity, which strict JSON lacks")]
+    #[error("session value `{}` holds NaN or an infinity, which strict JSON lacks", Visible(.key))]
     NotStrict {
         /// Its key.
         key: Box<str>,

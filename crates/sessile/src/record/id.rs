@@ -6,6 +6,8 @@ use std::str::FromStr;
 use sha2::{Digest, Sha256};
 
 use super::random::{Random, RandomError};
+use super::realm::Realm;
+use super::token::TOKEN_CHARS;
 
 /// The row's primary key: a UUID, written as 36 lower-case characters.
 ///
@@ -21,6 +23,9 @@ pub struct SessionId([u8; 16]);
 )]
 pub struct InvalidSessionId;
 
+/// Sets the ids of a realm apart. Its zero byte stands in no cookie, so neither a token nor another framework's cookie
+/// begins with it.
+const REALM_LABEL: &[u8] = b"sessile realm\0";
 const HYPHENS: [usize; 4] = [8, 13, 18, 23];
 
 impl SessionId {
@@ -38,7 +43,25 @@ impl SessionId {
     /// version 8. For a [`SessionToken`](super::SessionToken) the secret is its text. Sessions of
     /// another framework that keep their cookie get their id in the same way.
     pub fn of_secret(secret: &[u8]) -> SessionId {
-        let digest: [u8; 32] = Sha256::digest(secret).into();
+        SessionId::of_hash(Sha256::new_with_prefix(secret))
+    }
+
+    /// The same in a realm: no two realms make one id of one token, and none makes the id that
+    /// [`of_secret`](Self::of_secret) makes.
+    ///
+    /// The hash takes a label, the length of the realm's name in one byte, the name and the token.
+    pub(super) fn of_token_in(realm: &Realm, token: &[u8; TOKEN_CHARS]) -> SessionId {
+        let name = realm.name().as_bytes();
+        let mut hash = Sha256::new_with_prefix(REALM_LABEL);
+        // At most 64: see `Realm::new`.
+        hash.update([name.len() as u8]);
+        hash.update(name);
+        hash.update(token);
+        SessionId::of_hash(hash)
+    }
+
+    fn of_hash(hash: Sha256) -> SessionId {
+        let digest: [u8; 32] = hash.finalize().into();
         let mut bytes = [0; 16];
         bytes.copy_from_slice(&digest[..16]);
         SessionId::with_version(bytes, 8)

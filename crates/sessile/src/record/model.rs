@@ -8,6 +8,7 @@ use super::id::SessionId;
 use super::stored::StoredData;
 use super::time::Timestamp;
 use super::user::UserId;
+use super::visible::Visible;
 
 /// One row of the `sessions` table.
 ///
@@ -138,10 +139,12 @@ impl SessionRecord {
     }
 }
 
-/// `<Session(id='…', user_id='…', expires_at='…')>`, to the byte what Python's model prints.
+/// `<Session(id='…', user_id='…', expires_at='…')>`, to the byte what Python's model prints, unless somebody wrote a user
+/// id with control characters into the table: they are shown as [`Visible`] text.
 impl fmt::Display for SessionRecord {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let user_id = self.user_id.as_ref().map_or("None", UserId::as_str);
+        let user_id = Visible(user_id);
         write!(f, "<Session(id='{}', user_id='{user_id}', expires_at='{}')>", self.id, self.expires_at)
     }
 }

@@ -22,6 +22,18 @@ pub enum InvalidUserId {
     /// Longer than the column.
     #[error("a user id has at most {MAX_USER_ID_CHARS} characters, this one has {0}")]
     TooLong(usize),
+    /// Longer than this store's column.
+    #[error(
+        "the user id has {chars} characters, the column `user_id` holds {limit}: widen it with `ALTER TABLE sessions \
+         ALTER COLUMN user_id TYPE VARCHAR(255)` (PostgreSQL) or `ALTER TABLE sessions MODIFY user_id VARCHAR(255)` \
+         (MySQL, MariaDB), and start the service anew"
+    )]
+    ColumnTooNarrow {
+        /// What it has.
+        chars: usize,
+        /// What the column holds.
+        limit: usize,
+    },
     /// A control character: PostgreSQL refuses NUL, and none of them belongs in a name.
     #[error("a user id must not contain control characters")]
     ControlCharacter,
@@ -45,6 +57,13 @@ impl UserId {
             return Err(InvalidUserId::ControlCharacter);
         }
         Ok(UserId(text.into()))
+    }
+
+    /// Refuses an id of more than `limit` characters.
+    pub(crate) fn check_fits(&self, limit: usize) -> Result<(), InvalidUserId> {
+        // Most ids are short, and a character has a byte at least.
+        let chars = if self.0.len() <= limit { 0 } else { self.0.chars().count() };
+        if chars > limit { Err(InvalidUserId::ColumnTooNarrow { chars, limit }) } else { Ok(()) }
     }
 
     /// What a row holds, which somebody else may have written: taken as it is.

@@ -44,6 +44,30 @@ impl ValueText {
     }
 }
 
+/// An element to append to a list: the text of a list that holds it alone.
+#[derive(Clone)]
+pub(crate) struct ListItem(ValueText);
+
+impl ListItem {
+    /// Writes a value; `key` is what an error names.
+    pub(crate) fn of<T: Serialize + ?Sized>(key: &str, value: &T) -> Result<Self, DataError> {
+        let text = json::to_text(value).map_err(|source| refused(key, source))?;
+        // The list is one level deeper than its element.
+        ValueText::checked(key, format!("[{text}]")).map(Self)
+    }
+
+    /// The text of the element.
+    pub(crate) fn as_str(&self) -> &str {
+        let list = self.0.as_str();
+        &list[1..list.len() - 1]
+    }
+
+    /// The list that holds it alone.
+    pub(crate) fn alone(&self) -> ValueText {
+        self.0.clone()
+    }
+}
+
 fn refused(key: &str, source: JsonError) -> DataError {
     DataError::Encode { key: key.into(), source }
 }

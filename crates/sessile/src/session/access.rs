@@ -6,8 +6,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::{AsKey, Session, SessionError};
-use crate::engine::UpdateValue;
-use crate::record::{DataError, SessionData, ValueText, json};
+use crate::engine::{EngineError, Step, UpdateValue, check_value};
+use crate::record::{DataError, ListItem, RemovedKey, SessionData, ValueText, json};
 
 /// Access to values. All of it is synchronous and costs no statement.
 impl Session {
@@ -56,7 +56,8 @@ impl Session {
         keys.iter().any(|key| state.data.contains(key))
     }
 
-    /// The keys, in the order in which they were first set.
+    /// The keys, in the order in which they are stored: a key that is replaced keeps its place, a new one goes
+    /// last, and so does one that was removed and is set again.
     pub fn keys(&self) -> Vec<String> {
         self.state().data.keys().map(|key| key.into_owned()).collect()
     }
@@ -69,21 +70,28 @@ impl Session {
     /// Sets a key. A value that is written as `null` (`None`, `()`) removes it.
     ///
     /// # Errors
-    /// When the value cannot be written as JSON, or the key is `_sessile`.
+    /// When the value cannot be written as JSON, the key is `_sessile`, or there is no room for it.
     pub fn insert<T: Serialize + ?Sized>(&self, key: impl AsKey<T>, value: &T) -> Result<(), SessionError> {
         let key = key.name();
-        Ok(self.put(key, ValueText::of(key, value)?)?)
+        self.put(key, ValueText::of(key, value)?)
     }
 
-    fn put(&self, key: &str, text: ValueText) -> Result<(), DataError> {
+    fn put(&self, key: &str, text: ValueText) -> Result<(), SessionError> {
         if text.is_null() {
             self.remove(key);
             return Ok(());
         }
         let mut state = self.state();
+        self.check_room(&state.data, key, text.as_str().len())?;
+        let is_there = state.data.contains(key);
         state.data.insert_text(key, text.clone())?;
-        state.changes.set(key, text);
+        state.changes.set(key, text, is_there);
         Ok(())
+    }
+
+    /// Refuses a value of this length before anything is changed, if there is no room for it.
+    fn check_room(&self, data: &SessionData, key: &str, length: usize) -> Result<(), EngineError> {
+        check_value(data, key, length, self.sessions().policy(), self.sessions().data_limit())
     }
 
     /// Removes a key. Whether there was one; if not, nothing is changed.
@@ -96,14 +104,21 @@ impl Session {
         removed
     }
 
-    /// Takes a value out.
+    /// Takes a value out. If another request takes or changes it before this one commits, the commit fails with
+    /// [`EngineError::AlreadyTaken`] (409): of two requests that take a value at once, one succeeds. To learn
+    /// before the handler goes on whether this request has got it, see [`take_once`](Self::take_once).
     ///
     /// # Errors
     /// When the value is not a `T`. It then stays.
     pub fn take<T: DeserializeOwned>(&self, key: impl AsKey<T>) -> Result<Option<T>, SessionError> {
         let name = key.name();
-        let value = self.state().data.get(name)?;
-        self.remove(name);
+        let mut state = self.state();
+        let value = state.data.get(name)?;
+        if value.is_some() {
+            state.take(name);
+        } else if state.data.remove(name) {
+            state.changes.remove(name);
+        }
         Ok(value)
     }
 
@@ -139,19 +154,18 @@ impl Session {
     {
         let key = key.name();
         let name: Box<str> = key.into();
-        self.update_text(
-            key,
-            Arc::new(move |text| {
-                let mut value = match text.filter(|text| *text != "null") {
-                    Some(text) => json::from_text(text)
-                        .map_err(|source| DataError::Decode { key: name.clone(), source })?,
-                    None => T::default(),
-                };
-                change(&mut value);
-                let text = ValueText::of(&name, &value)?;
-                Ok(Some(text).filter(|text| !text.is_null()))
-            }),
-        )?;
+        let apply = move |text: Option<&str>| {
+            let mut value = match text.filter(|text| *text != "null") {
+                Some(text) => {
+                    json::from_text(text).map_err(|source| DataError::Decode { key: name.clone(), source })?
+                }
+                None => T::default(),
+            };
+            change(&mut value);
+            let text = ValueText::of(&name, &value)?;
+            Ok(Some(text).filter(|text| !text.is_null()))
+        };
+        self.update_text(key, Arc::new(apply))?;
         Ok(self.state().data.get(key)?.unwrap_or_default())
     }
 
@@ -159,11 +173,26 @@ impl Session {
     /// requests append at once.
     ///
     /// # Errors
-    /// When the value under the key is not a list, or the item cannot be written as JSON.
+    /// When the value under the key is not a list, or the item cannot be written as JSON, or there is no room
+    /// for it.
     pub fn push<T: Serialize + ?Sized>(&self, key: &str, item: &T) -> Result<(), SessionError> {
-        let name: Box<str> = key.into();
-        let item = ValueText::of(key, item)?;
-        self.update_text(key, Arc::new(move |list| append(&name, list, item.as_str()).map(Some)))
+        self.append(key, ListItem::of(key, item)?, false)
+    }
+
+    pub(super) fn append(
+        &self,
+        key: &str,
+        item: ListItem,
+        replaces_others: bool,
+    ) -> Result<(), SessionError> {
+        let mut state = self.state();
+        let is_there = state.data.contains(key);
+        let list = state.data.raw(key).filter(|text| text.trim_start().starts_with('['));
+        let length = list.map_or(0, str::len) + item.as_str().len() + ", ".len();
+        self.check_room(&state.data, key, length)?;
+        state.data.append(key, &item, replaces_others)?;
+        state.changes.update(key, Step::Append { item, replaces_others }, is_there);
+        Ok(())
     }
 
     pub(super) fn update_text(&self, key: &str, apply: UpdateValue) -> Result<(), SessionError> {
@@ -171,11 +200,15 @@ impl Session {
         let before = self.raw(key);
         let after = apply(before.as_deref())?;
         let mut state = self.state();
+        let is_there = state.data.contains(key);
         match after {
-            Some(text) => state.data.insert_text(key, text)?,
+            Some(text) => {
+                self.check_room(&state.data, key, text.as_str().len())?;
+                state.data.insert_text(key, text)?;
+            }
             None => drop(state.data.remove(key)),
         }
-        state.changes.update(key, apply);
+        state.changes.update(key, Step::Update(apply), is_there);
         Ok(())
     }
 
@@ -183,19 +216,35 @@ impl Session {
     /// its key, as in [`insert`](Self::insert).
     ///
     /// # Errors
-    /// When `values` is not written as a JSON object, or has the key `_sessile`.
+    /// When `values` is not written as a JSON object, has the key `_sessile`, or there is no room for it.
     pub fn extend<T: Serialize + ?Sized>(&self, values: &T) -> Result<(), SessionError> {
-        for (key, text) in SessionData::take_apart(values)? {
-            self.put(&key, text)?;
+        let (nulls, values): (Vec<_>, Vec<_>) =
+            SessionData::take_apart(values)?.into_iter().partition(|(_, text)| text.is_null());
+        let mut state = self.state();
+        // On a copy: all of it is set, or nothing.
+        let mut data = state.data.clone();
+        let removed: Vec<_> = nulls.iter().filter(|(key, _)| data.remove(key)).collect();
+        let mut set = Vec::with_capacity(values.len());
+        for (key, text) in values {
+            self.check_room(&data, &key, text.as_str().len())?;
+            let is_there = data.contains(&key);
+            data.insert_text(&key, text.clone())?;
+            set.push((key, text, is_there));
         }
+        state.data = data;
+        removed.into_iter().for_each(|(key, _)| state.changes.remove(key));
+        set.into_iter().for_each(|(key, text, is_there)| state.changes.set(&key, text, is_there));
         Ok(())
     }
 
-    /// Removes all keys but these.
+    /// Removes all keys but these, also those that no `&str` can name (Python stores lone surrogates).
     pub fn keep_only(&self, keys: &[&str]) {
-        for key in self.keys() {
-            if !keys.contains(&key.as_str()) {
-                self.remove(&key);
+        let mut state = self.state();
+        let keys = keys.iter().copied().collect();
+        for key in state.data.keep_only(&keys) {
+            match key {
+                RemovedKey::Named(key) => state.changes.remove(&key),
+                RemovedKey::Unnamed(key) => state.changes.remove_unnamed(key),
             }
         }
     }
@@ -212,14 +261,4 @@ impl Session {
             }
         }
     }
-}
-
-/// The text of a list with one more item, the others as they are.
-fn append(key: &str, list: Option<&str>, item: &str) -> Result<ValueText, DataError> {
-    let mut items = match list.filter(|list| *list != "null") {
-        Some(list) => json::elements(list).map_err(|source| DataError::Decode { key: key.into(), source })?,
-        None => Vec::new(),
-    };
-    items.push(item);
-    ValueText::checked(key, json::list(&items))
 }

@@ -35,6 +35,16 @@ pub enum SessionError {
         "the response head has left, so the browser cannot be given a new session cookie: sign in, rotate or store the first value before the response, or call `save` there"
     )]
     HeadLeft,
+    /// The request is outside of the cookie's path, so no browser would bring back a session that it makes. Nothing was
+    /// stored.
+    #[error(
+        "nothing was stored: browsers send the session cookie only for {path:?} and below, and this request is \
+         elsewhere; use the session under that path, or give the cookie the path \"/\""
+    )]
+    OutsideCookiePath {
+        /// The path of the cookie.
+        path: String,
+    },
     /// The runtime is shutting down, so the commit was not made.
     #[error("the session was not saved: the program is shutting down")]
     ShuttingDown,

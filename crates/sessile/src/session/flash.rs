@@ -1,12 +1,13 @@
 //! Flash messages: said once, after the redirect, to whoever asks next. In lback's shape, so that
 //! either language shows what the other one said.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use super::{Session, SessionError};
-use crate::record::{ValueText, json};
+use crate::record::{ListItem, ValueText, json};
 
 /// The key in the data: lback's.
 const FLASHES: &str = "flash_messages";
@@ -30,19 +31,12 @@ impl Session {
     /// Says something to the visitor on the next page that asks: it stays until it is read.
     ///
     /// # Errors
-    /// Never for a text; the type leaves room for the limits of the data.
+    /// When the session's data would be too large.
     pub fn flash(&self, category: &str, message: impl Into<String>) -> Result<(), SessionError> {
         let flash = Flash { message: message.into(), category: category.to_owned() };
-        let item = ValueText::of(FLASHES, &flash)?;
-        self.update_text(
-            FLASHES,
-            Arc::new(move |list| {
-                // Anything but a list is started afresh, as lback does.
-                let mut items = list.and_then(|list| json::elements(list).ok()).unwrap_or_default();
-                items.push(item.as_str());
-                ValueText::checked(FLASHES, json::list(&items)).map(Some)
-            }),
-        )
+        // Anything but a list is started afresh, as lback does.
+        let item = ListItem::of(FLASHES, &flash)?;
+        self.append(FLASHES, item, true)
     }
 
     /// Takes all messages, the oldest first. Entries that are no messages are dropped. Reading when there
@@ -87,21 +81,28 @@ impl Session {
             return Ok(taken);
         }
         // Exactly what was read goes: a message that another request adds meanwhile waits for its reader.
-        self.update_text(
-            FLASHES,
-            Arc::new(move |list| {
-                let mut gone: Vec<&str> = gone.iter().map(String::as_str).collect();
-                let mut left = list.and_then(|list| json::elements(list).ok()).unwrap_or_default();
-                left.retain(|text| match gone.iter().position(|read| read == text) {
-                    Some(at) => {
-                        gone.remove(at);
-                        false
-                    }
-                    None => true,
-                });
-                (!left.is_empty()).then(|| ValueText::checked(FLASHES, json::list(&left))).transpose()
-            }),
-        )?;
+        let without = move |list: Option<&str>| {
+            let mut gone = counted(&gone);
+            let mut left = list.and_then(|list| json::elements(list).ok()).unwrap_or_default();
+            left.retain(|text| match gone.get_mut(text) {
+                Some(count) if *count > 0 => {
+                    *count -= 1;
+                    false
+                }
+                _ => true,
+            });
+            (!left.is_empty()).then(|| ValueText::checked(FLASHES, json::list(&left))).transpose()
+        };
+        self.update_text(FLASHES, Arc::new(without))?;
         Ok(taken)
     }
+}
+
+/// How often each text occurs.
+fn counted(texts: &[String]) -> HashMap<&str, usize> {
+    let mut counts = HashMap::with_capacity(texts.len());
+    for text in texts {
+        *counts.entry(text.as_str()).or_default() += 1;
+    }
+    counts
 }

@@ -3,11 +3,10 @@
 use std::fmt::Display;
 use std::time::Duration;
 
-use super::csrf::CSRF_TOKEN;
 use super::state::State;
-use super::{Session, SessionError};
-use crate::engine::{SignIn, keeps_data};
-use crate::record::{Timestamp, UserId};
+use super::{Login, Session, SessionError};
+use crate::engine::{CSRF_TOKEN, SignIn, keeps_data};
+use crate::record::{SessionData, Timestamp, UserId};
 
 /// Sign-in and lifetimes. All of it is recorded, and made in one atomic step by the commit.
 impl Session {
@@ -22,16 +21,17 @@ impl Session {
     /// What an anonymous visitor stored goes along unless the policy forbids it; what another user
     /// stored never does. Check the password first: this believes you.
     ///
-    /// Call [`remember`](Self::remember) and [`set_device`](Self::set_device) after it: what was wished for
-    /// another user's session goes with that user's data.
+    /// The login begins with the policy's own lifetimes: [`remember`](Self::remember),
+    /// [`set_idle_timeout`](Self::set_idle_timeout) and [`set_device`](Self::set_device) count when they are called
+    /// after it, or given to [`login_with`](Self::login_with).
     ///
     /// Cost: 1 statement, in the commit.
     ///
     /// # Errors
-    /// When the user id is empty, longer than 36 characters or has control characters.
+    /// When the user id is empty, has control characters, or is longer than 255 characters or than the column
+    /// `user_id` of the store.
     pub fn login(&self, user: impl Display) -> Result<(), SessionError> {
-        self.sign_in(SignIn { user: UserId::new(user)?, user_type: None, authenticated: true });
-        Ok(())
+        self.login_with(Login::new(user))
     }
 
     /// As [`login`](Self::login), noting lback's `user_type` (`user` or `admin`) beside the id; under
@@ -40,25 +40,47 @@ impl Session {
     /// # Errors
     /// As [`login`](Self::login).
     pub fn login_as(&self, user: impl Display, user_type: &str) -> Result<(), SessionError> {
-        self.sign_in(SignIn {
-            user: UserId::new(user)?,
-            user_type: Some(user_type.into()),
-            authenticated: true,
-        });
-        Ok(())
+        self.login_with(Login::new(user).user_type(user_type))
     }
 
-    fn sign_in(&self, sign_in: SignIn) {
+    /// As [`login`](Self::login), with what is to be known of the login.
+    ///
+    /// ```
+    /// use sessile::session::Login;
+    /// use sessile::{Session, SessionError};
+    ///
+    /// fn sign_in(session: &Session, remembers: bool) -> Result<(), SessionError> {
+    ///     session.login_with(Login::new("ada").remember(remembers).device("Firefox on Linux"))
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`login`](Self::login).
+    pub fn login_with(&self, login: Login) -> Result<(), SessionError> {
+        let Login { user, user_type, remember, device, idle_timeout } = login;
+        let user = UserId::new(user)?;
+        self.sessions().check_user_id(&user)?;
+        let sign_in = SignIn { user, user_type: user_type.map(Into::into), authenticated: true };
         let mut state = self.state();
         let keeps = keeps_data(self.sessions().policy(), &state.data, state.user.as_ref(), &sign_in);
         if !keeps {
-            state.data = crate::record::SessionData::new();
+            state.data = SessionData::new();
         }
         state.user = Some(sign_in.user.clone());
         state.changes.sign_in(sign_in, keeps);
         // The token is bound to who the session belongs to; another request may be making one just now.
         state.data.remove(CSRF_TOKEN);
         state.changes.remove(CSRF_TOKEN);
+        if remember {
+            state.changes.remember(true);
+        }
+        if let Some(label) = device {
+            state.changes.device(&label);
+        }
+        if idle_timeout.is_some() {
+            state.changes.idle_timeout(idle_timeout);
+        }
+        Ok(())
     }
 
     /// Signs out: the session ends, here and for whoever else has its cookie. What is set afterwards in
@@ -102,8 +124,8 @@ impl Session {
         self.state().changes.remember(remember);
     }
 
-    /// Gives this session an idle timeout of its own, in whole seconds, from now on; `None` goes back to
-    /// the policy's. The absolute lifetime holds all the same.
+    /// Gives this session an idle timeout of its own from now on, rounded up to whole seconds and at least one;
+    /// `None` goes back to the policy's. The absolute lifetime holds all the same.
     pub fn set_idle_timeout(&self, idle: Option<Duration>) {
         self.state().changes.idle_timeout(idle);
     }

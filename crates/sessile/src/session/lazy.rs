@@ -1,6 +1,6 @@
 //! A session that is loaded when it is asked for, and committed once.
 
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use parking_lot::MutexGuard;
@@ -9,9 +9,9 @@ use tokio::sync::OnceCell;
 use super::state::{Answer, State};
 use super::{Session, SessionError, StateLock};
 use crate::engine::{
-    Base, Changes, Committed, Credential, Credentials, Ending, Endings, Meta, Renewal, SessionIds, Sessions,
+    Base, Changes, Committed, Credential, Credentials, Ending, Endings, Renewal, SessionIds, Sessions,
 };
-use crate::record::{SessionId, Timestamp};
+use crate::record::SessionId;
 
 /// What a request shows, read when somebody asks: most requests never do.
 pub(crate) trait Shown: Send + Sync {
@@ -21,12 +21,21 @@ pub(crate) trait Shown: Send + Sync {
     /// What it names.
     fn read(&self) -> Named;
 
+    /// Whether a session that begins in this request can be given a name.
+    ///
+    /// # Errors
+    /// Why it cannot.
+    fn can_name(&self) -> Result<(), SessionError> {
+        Ok(())
+    }
+
     /// Whether it is the cookie of this name, so that a second layer under the first can tell whether it is the
     /// same.
     fn is_cookie(&self, name: &str) -> bool;
 }
 
 /// The sessions that a request names.
+#[derive(Default)]
 pub(crate) struct Named {
     pub(crate) ours: Credentials,
     /// By what it shows of a framework that was used before.
@@ -95,7 +104,7 @@ impl<S: ?Sized + Shown> Shared<S> {
         self.hand_over();
     }
 
-    fn head_is(&self, head: Head) -> bool {
+    pub(super) fn head_is(&self, head: Head) -> bool {
         self.head.load(Ordering::SeqCst) == head as u8
     }
 
@@ -149,12 +158,24 @@ struct Opened {
     /// One commit at a time: a second one begins where the first one ended.
     committing: tokio::sync::Mutex<()>,
     state: StateLock,
+    /// Whether the handler asked if the request names a session, so that the response depends on the cookie.
+    asked_named: AtomicBool,
 }
 
 impl Opened {
     fn new(named: Named) -> Opened {
-        let state = StateLock::new(State::of(named.ids()));
-        Opened { named, loaded: OnceCell::new(), committing: tokio::sync::Mutex::new(()), state }
+        Opened {
+            loaded: OnceCell::new(),
+            committing: tokio::sync::Mutex::new(()),
+            state: StateLock::new(State::of(named.ids())),
+            asked_named: AtomicBool::new(false),
+            named,
+        }
+    }
+
+    /// Whether the response depends on what the request shows.
+    fn is_consulted(&self) -> bool {
+        self.asked_named.load(Ordering::Relaxed) || self.state.lock().consulted
     }
 }
 
@@ -185,7 +206,7 @@ impl Shared {
 
     /// Whether anybody asked for the session at all. If not, there is nothing to do and nothing to vary.
     pub(crate) fn is_touched(&self) -> bool {
-        let touched = |opened: &Opened| opened.loaded.initialized() || opened.state.lock().consulted;
+        let touched = |opened: &Opened| opened.loaded.initialized() || opened.is_consulted();
         self.opened.get().is_some_and(touched)
     }
 
@@ -214,7 +235,16 @@ impl Shared {
     }
 
     pub(super) async fn commit(&self) -> Result<(), SessionError> {
-        let _turn = self.opened().committing.lock().await;
+        let _turn = self.commit_turn().await;
+        self.commit_in_turn().await
+    }
+
+    /// Waits until no other commit of this request is on its way.
+    pub(super) async fn commit_turn(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.opened().committing.lock().await
+    }
+
+    pub(super) async fn commit_in_turn(&self) -> Result<(), SessionError> {
         let has_head = self.head_is(Head::Waits);
         let (base, changes) = {
             let mut state = self.state();
@@ -266,7 +296,7 @@ impl Shared {
             return self.end_unread(endings, changes).await;
         }
         let ends_main = changes.ends();
-        let committed = match self.sessions().commit(base, &changes).await {
+        let committed = match self.commit_onto(base, &changes).await {
             Ok(committed) => committed,
             Err(error) => {
                 // They are recorded still, and so are all other changes.
@@ -274,7 +304,7 @@ impl Shared {
                 let mut state = self.state();
                 state.others = others;
                 state.abandon_commit(changes);
-                return Err(error.into());
+                return Err(error);
             }
         };
         if ends_main {
@@ -294,8 +324,8 @@ impl Shared {
     /// A logout of sessions that were not loaded, or of which none counts: first they end, then what follows begins.
     async fn end_unread(&self, endings: Endings, changes: Changes) -> Result<(), SessionError> {
         let committed = match endings.carry_out().await {
-            Ok(_) => self.sessions().commit(None, &changes).await,
-            Err(error) => Err(error),
+            Ok(_) => self.commit_onto(None, &changes).await,
+            Err(error) => Err(error.into()),
         };
         match committed {
             Ok(committed) => {
@@ -304,7 +334,7 @@ impl Shared {
             }
             Err(error) => {
                 self.state().abandon_commit(changes);
-                Err(error.into())
+                Err(error)
             }
         }
     }
@@ -321,22 +351,21 @@ impl Shared {
         }
     }
 
-    /// What the cookie must follow. Asked once, when the head is about to leave: also when the last
-    /// commit failed, because an earlier one may have given the session its new name.
-    pub(crate) fn take_answer(&self) -> Answer {
-        std::mem::take(&mut self.state().answer)
+    async fn commit_onto(
+        &self,
+        base: Option<Arc<Base>>,
+        changes: &Changes,
+    ) -> Result<Committed, SessionError> {
+        if let (None, Err(cannot)) = (&base, self.shown.can_name())
+            && self.sessions().begins(changes)?
+        {
+            return Err(cannot);
+        }
+        Ok(self.sessions().commit(base, changes).await?)
     }
 
     pub(crate) fn consulted(&self) -> bool {
-        self.state().consulted
-    }
-
-    /// Until when the cookie is to live: for a remembered session, or for every one if `always`, until
-    /// the session's own end; otherwise until the browser is closed.
-    pub(crate) fn cookie_until(&self, always: bool) -> Option<Timestamp> {
-        let state = self.state();
-        let base = state.base.as_ref()?;
-        (always || Meta::of(&base.data).remember()).then(|| base.record.expires_at())
+        self.opened().is_consulted()
     }
 }
 
@@ -385,9 +414,12 @@ impl LazySession {
         Session::new(Arc::clone(&self.shared))
     }
 
-    /// Whether the request names a session at all, dead or alive. Costs nothing.
+    /// Whether the request names a session at all, dead or alive. Costs nothing. The response then depends on the
+    /// cookie, and says so with `Vary: Cookie`.
     pub fn is_named(&self) -> bool {
-        !self.shared.opened().named.is_empty()
+        let opened = self.shared.opened();
+        opened.asked_named.store(true, Ordering::Relaxed);
+        !opened.named.is_empty()
     }
 }
 

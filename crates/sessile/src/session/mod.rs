@@ -10,7 +10,10 @@ mod flash;
 mod identity;
 mod key;
 mod lazy;
+mod login;
+mod once;
 mod state;
+mod transport;
 
 use std::fmt;
 use std::sync::Arc;
@@ -25,8 +28,9 @@ pub use flash::Flash;
 pub use key::{AsKey, Key};
 pub use lazy::LazySession;
 pub(crate) use lazy::{Head, Named, Shared, Shown};
-pub(crate) use state::Answer;
+pub use login::Login;
 use state::State;
+pub use transport::CredentialChange;
 
 /// The session of one request. Cheap to clone; all clones are the same session.
 ///
@@ -97,16 +101,22 @@ impl Session {
     /// # Errors
     /// When the commit fails; the changes are kept and can be tried again. [`SessionError::HeadLeft`]: see above.
     pub async fn save(&self) -> Result<(), SessionError> {
-        // On a task of its own: a handler may give up waiting (`select!`, a timeout), and must neither lose
-        // what is on its way nor make it twice.
         let shared = Arc::clone(&self.shared);
-        match tokio::spawn(async move { shared.commit().await }).await {
-            Ok(saved) => saved,
-            Err(stopped) => match stopped.try_into_panic() {
-                Ok(panic) => std::panic::resume_unwind(panic),
-                Err(_) => Err(SessionError::ShuttingDown),
-            },
-        }
+        uninterrupted(async move { shared.commit().await }).await
+    }
+}
+
+/// Runs a commit on a task of its own: a handler may give up waiting (`select!`, a timeout), and must neither lose
+/// what is on its way nor make it twice.
+async fn uninterrupted<T: Send + 'static>(
+    commit: impl Future<Output = Result<T, SessionError>> + Send + 'static,
+) -> Result<T, SessionError> {
+    match tokio::spawn(commit).await {
+        Ok(done) => done,
+        Err(stopped) => match stopped.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(_) => Err(SessionError::ShuttingDown),
+        },
     }
 }
 

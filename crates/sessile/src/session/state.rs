@@ -4,7 +4,7 @@ use std::mem;
 use std::sync::Arc;
 
 use crate::engine::{Base, Changes, Committed, Credential, Meta, SessionIds, Sighting};
-use crate::record::{SessionData, UserId};
+use crate::record::{DataError, SessionData, UserId};
 
 /// What the cookie must follow when the response leaves.
 #[derive(Debug, Default)]
@@ -66,6 +66,12 @@ impl State {
         }
     }
 
+    /// Takes a key out whose value is given to the handler.
+    pub(crate) fn take(&mut self, key: &str) {
+        self.changes.take(key, &self.data, self.base.as_deref().map(|base| &base.data));
+        self.data.remove(key);
+    }
+
     /// Whether there is nothing to commit, and no commit on its way.
     pub(crate) fn is_at_rest(&self) -> bool {
         !self.committing && self.changes.is_empty()
@@ -84,6 +90,29 @@ impl State {
             self.changes.rotate();
         }
         (self.base.clone(), mem::take(&mut self.changes))
+    }
+
+    /// Hands over a commit that takes one key out of the row and does nothing else, except that it leaves an old
+    /// cookie behind.
+    pub(crate) fn begin_taking(&mut self, key: &str, has_head: bool) -> Option<(Arc<Base>, Changes)> {
+        let base = self.base.clone()?;
+        let mut changes = Changes::new();
+        changes.take(key, &self.data, None);
+        if has_head && matches!(self.credential, Some(Credential::Old(_))) {
+            changes.rotate();
+        }
+        self.committing = true;
+        Some((base, changes))
+    }
+
+    /// Rests on a newer row, and shows what that holds under one key.
+    pub(crate) fn show(&mut self, key: &str, newest: Base) -> Result<(), DataError> {
+        match newest.data.value(key) {
+            Some(text) => self.data.insert_text(key, text)?,
+            None => drop(self.data.remove(key)),
+        }
+        self.rest_on(Arc::new(newest));
+        Ok(())
     }
 
     /// Takes the changes of a commit that failed back, before those that were made meanwhile.

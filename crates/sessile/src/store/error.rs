@@ -4,7 +4,7 @@ use std::error::Error;
 use std::time::Duration;
 
 use super::group::Unanswered;
-use crate::record::SessionId;
+use crate::record::{SessionId, Visible};
 
 type Source = Box<dyn Error + Send + Sync>;
 
@@ -15,7 +15,7 @@ type Source = Box<dyn Error + Send + Sync>;
 #[non_exhaustive]
 pub enum StoreError {
     /// The store cannot be reached, is locked by somebody else or has stopped. Worth trying again.
-    #[error("the {store} store is not available: {reason}")]
+    #[error("the {store} store is not available: {}", Visible(.reason))]
     Unavailable {
         /// [`SessionStore::name`](super::SessionStore::name).
         store: &'static str,
@@ -36,7 +36,7 @@ pub enum StoreError {
     },
 
     /// No room left: on the disk, or in a bounded store. Reads still work.
-    #[error("the {store} store is full: {reason}")]
+    #[error("the {store} store is full: {}", Visible(.reason))]
     Full {
         /// [`SessionStore::name`](super::SessionStore::name).
         store: &'static str,
@@ -49,7 +49,8 @@ pub enum StoreError {
 
     /// The server does not let us in: a wrong user, password or database. Trying again does not help.
     #[error(
-        "the {store} server does not let us in: {reason} (check user, password and database in the store URL)"
+        "the {store} server does not let us in: {} (check user, password and database in the store URL)",
+        Visible(.reason)
     )]
     Refused {
         /// [`SessionStore::name`](super::SessionStore::name).
@@ -73,7 +74,7 @@ pub enum StoreError {
     },
 
     /// The table is missing, or is not the `sessions` table.
-    #[error("{problem} ({remedy})")]
+    #[error("{} ({})", Visible(.problem), Visible(.remedy))]
     Schema {
         /// What is wrong with it.
         problem: String,
@@ -102,7 +103,7 @@ pub enum StoreError {
     },
 
     /// The database refused, for another reason.
-    #[error("the {store} store failed to {action}")]
+    #[error("the {store} store failed to {}", Visible(.action))]
     Backend {
         /// [`SessionStore::name`](super::SessionStore::name).
         store: &'static str,
@@ -126,7 +127,7 @@ impl StoreError {
 
 /// A row that is there and cannot be read as a session.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the row {id:?} cannot be read: {problem}")]
+#[error("the row {id:?} cannot be read: {}", Visible(.problem))]
 pub struct MalformedRow {
     /// The primary key as it is stored, which need not be a UUID.
     pub id: String,

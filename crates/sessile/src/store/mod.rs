@@ -63,7 +63,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use crate::record::{Clock, SessionId, SessionRecord, Timestamp, UserId};
+use crate::record::{Clock, MAX_USER_ID_CHARS, SessionId, SessionRecord, Timestamp, UserId};
 
 pub use error::{MalformedRow, StoreError};
 pub use feed::{Feed, FeedListener, Hearer, News};
@@ -114,6 +114,16 @@ pub struct Grouping {
 pub trait SessionStore: Send + Sync + 'static {
     /// A short name for messages: `sqlite`, `memory`. No address, no password.
     fn name(&self) -> &'static str;
+
+    /// Characters of the longest user id that the store holds: the width of its column, where it has one.
+    fn user_id_limit(&self) -> usize {
+        MAX_USER_ID_CHARS
+    }
+
+    /// Bytes of the longest data that the store holds, where that is less than policies usually allow.
+    fn data_limit(&self) -> Option<usize> {
+        None
+    }
 
     /// The row with this id, live or expired. One statement.
     async fn load(&self, id: SessionId) -> Loaded;
@@ -222,6 +232,12 @@ pub trait SessionStore: Send + Sync + 'static {
 impl<S: SessionStore + ?Sized> SessionStore for Arc<S> {
     fn name(&self) -> &'static str {
         (**self).name()
+    }
+    fn user_id_limit(&self) -> usize {
+        (**self).user_id_limit()
+    }
+    fn data_limit(&self) -> Option<usize> {
+        (**self).data_limit()
     }
     async fn load(&self, id: SessionId) -> Loaded {
         (**self).load(id).await

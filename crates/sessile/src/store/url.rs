@@ -206,8 +206,8 @@ impl FromStr for StoreUrl {
         let (scheme, rest) = text.split_once(':').unwrap_or((text, ""));
         match scheme {
             "postgres" | "postgresql" => postgres(text),
-            "redis" | "rediss" | "redis-cluster" | "rediss-cluster" | "redis-sentinel" | "rediss-sentinel"
-            | "redis+unix" | "unix" => redis(text),
+            "redis" | "rediss" | "redis-cluster" | "rediss-cluster" | "redis-sentinel"
+            | "rediss-sentinel" | "redis+unix" | "unix" => redis(text),
             "mysql" | "mariadb" => mysql(text),
             "memory" => local(rest, |place| match place {
                 "" => Ok(Place::Memory),
@@ -329,7 +329,9 @@ pub(super) fn option_name<'a>(option: &'a str, all: &str) -> &'a str {
 /// Whether an option's name says that its value is a secret.
 pub(super) fn is_secret(option: &str) -> bool {
     let name = decoded(option.split('=').next().unwrap_or_default()).map(|name| name.to_ascii_lowercase());
-    name.is_none_or(|name| ["pass", "pwd", "secret", "token", "auth", "feed_url"].iter().any(|word| name.contains(word)))
+    name.is_none_or(|name| {
+        ["pass", "pwd", "secret", "token", "auth", "feed_url"].iter().any(|word| name.contains(word))
+    })
 }
 
 /// What a URL is refused with in which a password may reach beyond `user:password@host`.

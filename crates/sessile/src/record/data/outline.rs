@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::{Entries, Entry, Piece, SessionData};
+use super::{Entries, Entry, Ordered, Piece, SessionData, key_in};
 
 /// Eight bytes for each key.
 #[derive(Debug, Clone, Default)]
@@ -28,7 +28,7 @@ impl SessionData {
     pub(crate) fn outline(&self) -> Option<Outline> {
         let short = |piece: &Piece| match piece {
             Piece::Span(range) => Some((u16::try_from(range.start).ok()?, u16::try_from(range.end).ok()?)),
-            Piece::Own(_) => None,
+            Piece::Own(_) | Piece::Growing(_) => None,
         };
         let spot = |entry: &Entry| {
             let spot = Spot { key: short(&entry.key)?, value: short(&entry.value)? };
@@ -54,8 +54,9 @@ impl SessionData {
             escaped: false,
             value: Piece::Span(long(spot.value)),
         };
-        let mut entries = Entries { list: outline.0.iter().map(entry).collect(), index: None };
-        entries.reindex(&text);
+        let mut list: Ordered<Entry> = outline.0.iter().map(entry).collect();
+        list.reindex(key_in(&text));
+        let entries = Entries { bytes: list.iter().map(Entry::bytes).sum(), list };
         SessionData { source: text, entries: Arc::new(entries), changed: false }
     }
 }

@@ -106,9 +106,35 @@ pub(crate) fn quote(string: &str, out: &mut String) {
     out.push('"');
 }
 
+/// The length of the literal that [`quote`] writes.
+pub(crate) fn quoted_len(string: &str) -> usize {
+    let escaped = |c: char| match c {
+        '"' | '\\' | '\u{08}' | '\u{0c}' | '\n' | '\r' | '\t' => 2,
+        ' '..='~' => 1,
+        other => 6 * other.len_utf16(),
+    };
+    2 + string.chars().map(escaped).sum::<usize>()
+}
+
 fn push_unit(unit: u16, out: &mut String) {
     out.push_str("\\u");
     for shift in [12, 8, 4, 0] {
         out.push(char::from_digit(u32::from(unit >> shift & 0xf), 16).unwrap_or('0'));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn the_length_is_that_of_the_literal(string in any::<String>()) {
+            let mut literal = String::new();
+            quote(&string, &mut literal);
+            prop_assert_eq!(quoted_len(&string), literal.len());
+        }
     }
 }

@@ -16,7 +16,7 @@ use std::fmt;
 
 use serde::{Serialize, de::DeserializeOwned};
 
-pub(crate) use escape::{Lone, quote, unescape};
+pub(crate) use escape::{Lone, quote, quoted_len, unescape};
 pub(crate) use scan::{Kind, Member, elements, members, whole_value};
 
 /// The deepest nesting that is read: what `json.loads` manages in a bare CPython process (its recursion
@@ -180,6 +180,19 @@ pub fn from_text<T: DeserializeOwned>(text: &str) -> Result<T, JsonError> {
 /// What is wrong with it.
 pub fn check(text: &str) -> Result<(), JsonError> {
     whole_value(text, MAX_WRITE_DEPTH).map(|_| ())
+}
+
+/// Appends an element to the text of a list. On average it costs what the element costs, not what the list costs.
+pub(crate) fn append(list: &mut String, item: &str) {
+    let is_blank = |c: char| matches!(c, ' ' | '\t' | '\n' | '\r');
+    let without_bracket = list.trim_end_matches(is_blank).len().saturating_sub(1);
+    list.truncate(without_bracket);
+    list.truncate(list.trim_end_matches(is_blank).len());
+    if !list.ends_with('[') {
+        list.push_str(", ");
+    }
+    list.push_str(item);
+    list.push(']');
 }
 
 /// The list of these values' texts.

@@ -19,6 +19,12 @@ impl<S: SessionStore> SessionStore for SingleCalls<S> {
     fn name(&self) -> &'static str {
         self.0.name()
     }
+    fn user_id_limit(&self) -> usize {
+        self.0.user_id_limit()
+    }
+    fn data_limit(&self) -> Option<usize> {
+        self.0.data_limit()
+    }
     async fn load(&self, id: SessionId) -> Loaded {
         self.0.load(id).await
     }
