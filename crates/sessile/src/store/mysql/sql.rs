@@ -390,12 +390,15 @@ mod tests {
             ),
             (Kept::Seen(1), "SELECT id FROM `t` WHERE id IN (?, ?, ?, ?, ?, ?, ?, ?)"),
             (Kept::Remove(0), "DELETE FROM `t` WHERE id IN (?)"),
-            (Kept::Update(0), "UPDATE `t` SET data = ?, updated_at = ? WHERE id"),
+            (Kept::Update(0), "UPDATE `t` SET data = COALESCE(?, data), updated_at = ? WHERE id"),
             (
                 Kept::Update(3),
-                "UPDATE `t` SET data = ?, updated_at = ?, expires_at = GREATEST(expires_at, ?), user_id = ? WHERE id",
+                "UPDATE `t` SET data = COALESCE(?, data), updated_at = ?, expires_at = GREATEST(expires_at, ?), user_id = ? WHERE id",
             ),
-            (Kept::Update(4), "UPDATE `t` SET data = ?, updated_at = ?, expires_at = ? WHERE id"),
+            (
+                Kept::Update(4),
+                "UPDATE `t` SET data = COALESCE(?, data), updated_at = ?, expires_at = ? WHERE id",
+            ),
             (Kept::Insert(0), "INSERT"),
             (
                 Kept::Insert(1),
