@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
 
-use super::{AsKey, Head, Session, SessionError, Shared};
+use super::{AsKey, Session, SessionError, Shared};
 use crate::engine::{Base, Changes, EngineError};
 use crate::record::{DataError, SessionData, json};
 
@@ -104,7 +104,7 @@ impl Shared {
         if state.changes.touches(key) {
             return Ok(Offer::Uncommitted);
         }
-        let Some((base, Box::new(changes))) = state.begin_taking(key, has_head) else {
+        let Some((base, changes)) = state.begin_taking(key, has_head) else {
             return Ok(Offer::Nothing);
         };
         Ok(Offer::Stored(text, base, Box::new(changes)))
