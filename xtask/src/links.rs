@@ -18,7 +18,8 @@ const LINKS: [(&str, &str); 6] = [
     ("rusqlite-newest", "test"),
 ];
 
-/// Makes sure that each of them resolves with its lock file, and compiles. They share a folder inside `target`.
+/// Makes sure that each of them resolves, and compiles. They share a folder inside `target`. The lock files pick the
+/// versions; cargo adds to them what sessile has come to depend on, so this runs without `--locked`.
 pub(crate) fn check(target: &Path) -> Result<(), Problem> {
     LINKS.iter().try_for_each(|(link, action)| {
         step(&format!("sessile beside {link}: cargo {action}"), || {
@@ -26,7 +27,7 @@ pub(crate) fn check(target: &Path) -> Result<(), Problem> {
             let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
             let mut command = Command::new(cargo);
             command.current_dir(setup::workspace_root().join("tests/links").join(link));
-            command.args([action, "--locked", "--target-dir"]).arg(target.join("links"));
+            command.args([action, "--target-dir"]).arg(target.join("links"));
             let remedy = "The range of rusqlite in Cargo.toml and what the store uses of it have to fit all of tests/links.";
             output(&mut command, remedy).map(drop)
         })

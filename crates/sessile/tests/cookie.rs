@@ -94,10 +94,10 @@ async fn every_attribute_is_repeated_by_the_removal() {
         let name = cookie.cookie_name().to_owned();
         let stage = Stage::new();
         let mut visitor = stage.visitor_with(cookie);
-        let answer = visitor.does(signs_in).await;
+        let answer = visitor.sends(Request::post("/app"), signs_in).await;
         let token = visitor.cookie().unwrap();
         assert_eq!(answer.set_cookies(), [format!("{name}={token}; {attributes}")]);
-        let answer = visitor.does(async |session: Session| session.logout()).await;
+        let answer = visitor.sends(Request::post("/app"), async |session: Session| session.logout()).await;
         let removal = format!("{name}=; Max-Age=0; Expires=Thu, 01 Jan 1970 00:00:00 GMT; {attributes}");
         assert_eq!(answer.set_cookies(), [removal]);
     }
@@ -147,11 +147,49 @@ async fn what_browsers_would_refuse_is_refused_by_the_builder() {
     let plain = || new().name("s");
     assert_eq!(refused(plain().same_site(SameSite::None).secure(false)), Some(Wrong::SameSiteNone));
     assert_eq!(refused(plain().partitioned(true).secure(false)), Some(Wrong::Partitioned));
-    for path in ["", "app", "/a;b", "/a\r\nSet-Cookie: x=y", "/é"] {
-        assert_eq!(refused(plain().path(path)), Some(Wrong::Path { path: path.into() }));
+    let long = "/".to_owned() + &"a".repeat(1_024);
+    for path in [
+        "",
+        "app",
+        "/a;b",
+        "/a\r\nSet-Cookie: x=y",
+        "/é",
+        "/a b",
+        "/a ",
+        "/a?b",
+        "/a#b",
+        "/a/../b",
+        "/./a",
+        "/\"a\"",
+        "/a\\b",
+        &long,
+    ] {
+        assert_eq!(refused(plain().path(path.to_owned())), Some(Wrong::Path { path: path.into() }));
     }
-    for domain in ["", "a b", "a;b", "a,b", "exa\nmple.com", "http://example.com", "*.example.com"] {
-        assert_eq!(refused(plain().domain(domain)), Some(Wrong::Domain { domain: domain.into() }));
+    for path in ["/", "/app", "/app/", "/a.b/..c", "/a%20b", "/~a/[b]/c|d", &long[..1_024]] {
+        assert_eq!(refused(plain().path(path.to_owned())), None, "{path}");
+    }
+    let (label, name) = ("a".repeat(64) + ".com", "a.".repeat(127) + "com");
+    for domain in [
+        "",
+        ".",
+        "a b",
+        "a;b",
+        "a,b",
+        "exa\nmple.com",
+        "http://example.com",
+        "*.example.com",
+        "example.com.",
+        "example..com",
+        "..example.com",
+        "example.com:8080",
+        &label,
+        &name,
+    ] {
+        assert_eq!(refused(plain().domain(domain.to_owned())), Some(Wrong::Domain { domain: domain.into() }));
+    }
+    for domain in ["example.com", ".example.com", "my_host.Example.com", "localhost", "127.0.0.1"] {
+        assert_eq!(refused(plain().domain(domain)), None, "{domain}");
     }
     assert_eq!(refused(new().name("a".repeat(4_090))), Some(Wrong::TooLong(4_090)));
     assert_eq!(refused(new().name("a".repeat(4_000))), None);
@@ -182,7 +220,7 @@ async fn the_one_live_cookie_wins_wherever_it_stands() {
     assert_eq!(stage.events(), [], "a dead one beside it is nothing to report");
 }
 
-/// [S15] Two live ones are refused, with an event; both sessions live on, and a login is a fresh session.
+/// [S15] [S26] Two live ones are refused, with an event. A login is a fresh session and ends both.
 #[tokio::test]
 async fn two_live_cookies_are_refused() {
     let stage = Stage::new();
@@ -201,7 +239,12 @@ async fn two_live_cookies_are_refused() {
     let answer = visitor.sends(Request::post("/").header(COOKIE, header), signs_in).await;
     assert_eq!(answer.set_cookies().len(), 1);
     assert!(![one, two].contains(&visitor.cookie().unwrap()));
-    assert_eq!((ada.does(who).await.body, eve.does(who).await.body), ("ada".into(), "eve".into()));
+    stage.sessions.settled().await;
+    assert_eq!((ada.does(who).await.body, eve.does(who).await.body), ("nobody".into(), "nobody".into()));
+    assert_eq!(
+        who_shows(&stage, &[format!("__Host-session={}", visitor.cookie().unwrap()).as_bytes()]).await,
+        "ada"
+    );
 }
 
 /// [S15] [R09] 64 KiB of cookies, ten thousand cookies: at most four look-ups in one statement, and the

@@ -80,6 +80,11 @@ impl Authority {
         (self.keep("p521", certificate, key), root)
     }
 
+    /// A certificate of X.509 version 1, as `openssl x509 -req` makes it without an extension file.
+    pub fn version_1(&self) -> Certificate {
+        self.keep("version-1", include_str!("version1/server.pem"), include_str!("version1/server.key"))
+    }
+
     fn issue(&self, name: &str, params: CertificateParams) -> Certificate {
         let key = KeyPair::generate().unwrap();
         let certificate = params.signed_by(&key, &self.issuer).unwrap().pem();

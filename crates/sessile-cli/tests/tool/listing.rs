@@ -99,6 +99,21 @@ fn rows_that_cannot_be_read_are_reported_and_passed_by() {
     assert!(table.err.contains("5-no-uuid") && table.out.lines().count() == 4, "{table:?}");
 }
 
+/// [S24] What others wrote gives a terminal no command, in the table and as JSON, and a program reads it as it is.
+#[test]
+fn what_others_wrote_is_no_command_for_a_terminal() {
+    let place = Place::new();
+    let wild = "a\u{9b}31m\u{202e}\u{7f}";
+    fill(&place, 0..1, &format!("'{wild}'"), LATER);
+    place.sql(&format!("UPDATE sessions SET data = '{{\"{wild}\": \"{wild}\"}}'"));
+    let json = place.run(["list", "--json"]).done();
+    let objects = objects(&json);
+    assert_eq!((objects[0]["user_id"].as_str(), objects[0]["data"][wild].as_str()), (Some(wild), Some(wild)));
+    for shown in [json, place.run(["list"]).done(), place.run(["verify"]).done()] {
+        assert!(!shown.contains(['\u{9b}', '\u{202e}', '\u{7f}']), "{shown:?}");
+    }
+}
+
 /// No line is wider than the terminal, and nothing is wrapped into nonsense.
 #[test]
 fn a_table_fits_a_narrow_terminal() {

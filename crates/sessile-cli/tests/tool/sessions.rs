@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 use sessile::SessionToken;
-use sessile::record::Timestamp;
+use sessile::record::{Realm, Timestamp};
 
 use crate::support::{Place, UNKNOWN};
 
@@ -209,6 +209,21 @@ fn a_token_on_the_command_line_is_refused_and_not_repeated() {
             "a token is a secret and never an argument: name the session by its id"
         );
     }
+}
+
+/// [S28] The token of a realm names its session in that realm alone; what keeps nothing apart is refused.
+#[test]
+fn a_token_is_made_for_a_realm() {
+    let place = Place::new();
+    let created = place.create(&["--user", "root", "--print-token", "--realm", "admin"]);
+    let token = created["token"].as_str().unwrap().as_bytes();
+    let named = |realm: Option<&Realm>| SessionToken::parse_in(realm, token).unwrap().id().to_string();
+    assert_eq!(created["id"], named(Some(&Realm::new("admin").unwrap())));
+    assert_ne!(created["id"], named(None));
+    let refused = place.run(["create", "--print-token", "--realm", "a b"]).refused(2);
+    assert!(refused.contains("\"a b\" is no name of a realm"), "{refused}");
+    let refused = place.run(["create", "--print-token", "--realm", "admin", "--policy", "lback"]).refused(2);
+    assert!(refused.contains("Naming::Token"), "{refused}");
 }
 
 /// As lback does: the id itself stands in the cookie, and the user in the data too.

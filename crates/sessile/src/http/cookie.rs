@@ -16,6 +16,8 @@ use crate::session::CredentialChange;
 const MAX_COOKIE_BYTES: usize = 4_096;
 /// Room for `; Max-Age=1209600; Path=/; Secure; HttpOnly; SameSite=Lax`, so that the text is moved at most once.
 const USUAL_ATTRIBUTES: usize = 80;
+/// Browsers ignore an attribute whose value is longer (RFC 6265bis, 5.6).
+const MAX_ATTRIBUTE_BYTES: usize = 1_024;
 /// Browsers cap the age of a cookie (RFC 6265bis, 5.6).
 const MAX_AGE: Duration = Duration::from_secs(400 * 24 * 60 * 60);
 /// Room that a value of ours needs: a token has 43 characters.
@@ -48,6 +50,8 @@ pub struct CookieConfig {
     same_site: Option<SameSite>,
     partitioned: bool,
     dated: bool,
+    /// Whether requests come without the path, because a proxy removes it.
+    is_path_removed: bool,
 }
 
 /// A cookie that browsers would refuse, or that would not be safe.
@@ -97,14 +101,19 @@ pub enum CookieConfigError {
     /// `Partitioned` needs `Secure`.
     #[error("browsers refuse Partitioned without Secure: call .secure(true)")]
     Partitioned,
-    /// The path does not begin with a slash or has characters that end an attribute.
-    #[error("{path:?} is no cookie path: it begins with / and has no semicolon and no control characters")]
+    /// No request of a browser has this path, or browsers ignore it because it is too long.
+    #[error(
+        "{path:?} is no cookie path: it begins with /, is written as in a URL (no spaces, quotes, ;, ?, # or \"..\") \
+         and has at most 1,024 bytes"
+    )]
     Path {
         /// The path.
         path: String,
     },
-    /// The domain has characters that no host name has.
-    #[error("{domain:?} is no cookie domain: a host name such as example.com is expected")]
+    /// The domain is no host name, so no host is in it.
+    #[error(
+        "{domain:?} is no cookie domain: a host name such as example.com is expected, without a final dot"
+    )]
     Domain {
         /// The domain.
         domain: String,
@@ -122,6 +131,7 @@ impl Default for CookieConfig {
             same_site: Some(SameSite::Lax),
             partitioned: false,
             dated: false,
+            is_path_removed: false,
         }
     }
 }
@@ -162,6 +172,16 @@ impl CookieConfig {
     #[must_use]
     pub fn path(mut self, path: impl Into<Cow<'static, str>>) -> CookieConfig {
         self.path = path.into();
+        self.is_path_removed = false;
+        self
+    }
+
+    /// The same where a proxy removes the path from the requests, so that they come here without it: the layer then
+    /// takes every request for one below the path.
+    #[must_use]
+    pub fn path_removed_by_proxy(mut self, path: impl Into<Cow<'static, str>>) -> CookieConfig {
+        self.path = path.into();
+        self.is_path_removed = true;
         self
     }
 
@@ -229,12 +249,11 @@ impl CookieConfig {
         if self.partitioned && !self.secure {
             return Err(Wrong::Partitioned);
         }
-        if !self.path.starts_with('/') || !self.path.bytes().all(is_attribute_byte) {
+        if !is_path(&self.path) {
             return Err(Wrong::Path { path: self.path.to_string() });
         }
         if let Some(domain) = &self.domain
-            && (domain.is_empty()
-                || !domain.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'.' || b == b'-'))
+            && !is_domain(domain)
         {
             return Err(Wrong::Domain { domain: domain.to_string() });
         }
@@ -323,12 +342,12 @@ impl CookieConfig {
 
     /// Whether browsers send the cookie with a request for this path (RFC 6265, 5.1.4). The bytes are compared, as
     /// browsers do: `%73hop` is another path than `shop`.
-    pub(super) fn covers(&self, path: &str) -> bool {
-        if self.path == "/" {
-            // `OPTIONS *` and `CONNECT` have no path.
+    pub(super) fn covers<'a>(&self, path: impl FnOnce() -> &'a str) -> bool {
+        // `OPTIONS *` and `CONNECT` have no path.
+        if self.is_path_removed || self.path == "/" {
             return true;
         }
-        match path.strip_prefix(&*self.path) {
+        match path().strip_prefix(&*self.path) {
             Some(rest) => rest.is_empty() || rest.starts_with('/') || self.path.ends_with('/'),
             None => false,
         }
@@ -415,6 +434,19 @@ fn is_token_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
-fn is_attribute_byte(byte: u8) -> bool {
-    (b' '..0x7f).contains(&byte) && byte != b';'
+/// Whether browsers keep the path as it is, and may ask for a path below it: what URLs escape or resolve is never sent.
+fn is_path(path: &str) -> bool {
+    let is_allowed = |byte: u8| byte.is_ascii_graphic() && !b"\"#;<>?\\`{}".contains(&byte);
+    path.starts_with('/')
+        && path.len() <= MAX_ATTRIBUTE_BYTES
+        && path.bytes().all(is_allowed)
+        && !path.split('/').any(|segment| segment == "." || segment == "..")
+}
+
+/// Whether it is a host name; a dot before it, which browsers ignore, is allowed.
+fn is_domain(domain: &str) -> bool {
+    let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
+    let is_label = |label: &str| (1..=63).contains(&label.len()) && label.bytes().all(is_allowed);
+    let name = domain.strip_prefix('.').unwrap_or(domain);
+    name.len() <= 253 && name.split('.').all(is_label)
 }

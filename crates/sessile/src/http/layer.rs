@@ -71,12 +71,11 @@ struct Cookies {
 
 impl Cookies {
     fn of<B>(config: &Arc<Config>, request: &Request<B>) -> Cookies {
-        let head = RequestHead::of(request);
         Cookies {
             config: Arc::clone(config),
             headers: request.headers().get_all(COOKIE).into_iter().cloned().collect(),
-            is_covered: config.cookie.covers(head.path()),
-            head,
+            head: RequestHead::of(request, config.renderer.as_ref()),
+            is_covered: config.cookie.covers(|| super::original_uri(request).path()),
         }
     }
 

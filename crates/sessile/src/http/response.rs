@@ -29,21 +29,18 @@ pub(super) type Renderer = Arc<dyn Fn(&FailedRequest<'_>) -> Response<Bytes> + S
 #[derive(Debug, Clone)]
 pub(super) struct RequestHead {
     method: Method,
-    uri: Uri,
     accept: Option<HeaderValue>,
+    /// Only for a renderer: the default page does not show it.
+    uri: Option<Uri>,
 }
 
 impl RequestHead {
-    pub(super) fn of<B>(request: &Request<B>) -> RequestHead {
+    pub(super) fn of<B>(request: &Request<B>, renderer: Option<&Renderer>) -> RequestHead {
         RequestHead {
             method: request.method().clone(),
-            uri: super::original_uri(request).clone(),
             accept: request.headers().get(ACCEPT).cloned(),
+            uri: renderer.map(|_| super::original_uri(request).clone()),
         }
-    }
-
-    pub(super) fn path(&self) -> &str {
-        self.uri.path()
     }
 }
 
@@ -52,6 +49,7 @@ impl RequestHead {
 pub struct FailedRequest<'a> {
     error: &'a SessionError,
     head: &'a RequestHead,
+    uri: &'a Uri,
 }
 
 impl<'a> FailedRequest<'a> {
@@ -78,7 +76,7 @@ impl<'a> FailedRequest<'a> {
 
     /// The URI of the request, under a nested axum router the original one.
     pub fn uri(&self) -> &'a Uri {
-        &self.head.uri
+        self.uri
     }
 
     /// The `Accept` header of the request, the first one if there are several.
@@ -89,16 +87,7 @@ impl<'a> FailedRequest<'a> {
     /// The response of a layer without [`on_error`](super::SessionLayer::on_error): a short HTML page,
     /// `application/problem+json` (RFC 9457) or text, as `Accept` prefers.
     pub fn default_response(&self) -> Response<Bytes> {
-        let (status, message) = describe(self.error);
-        let (content_type, body) = match Format::preferred(self.accept()) {
-            Format::Html => ("text/html; charset=utf-8", html(status, message)),
-            Format::Json => ("application/problem+json", json(status, message)),
-            Format::Text => (PLAIN_TEXT, format!("{message}\n")),
-        };
-        let mut response = Response::new(Bytes::from(body));
-        *response.status_mut() = status;
-        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
-        response
+        default_response(self.error, self.head)
     }
 }
 
@@ -143,10 +132,9 @@ pub(super) fn render_rejection<B>(
     head: &RequestHead,
     renderer: Option<&Renderer>,
 ) -> Response<ResponseBody<B>> {
+    let Some(Rejected(error)) = response.extensions().get::<Rejected>().cloned() else { return response };
     let (mut parts, body) = response.into_parts();
-    let Some(Rejected(error)) = parts.extensions.remove::<Rejected>() else {
-        return Response::from_parts(parts, body);
-    };
+    parts.extensions.remove::<Rejected>();
     let is_unchanged = parts.status == describe(&error).0
         && parts.headers.get(CONTENT_TYPE).is_some_and(|content_type| content_type == PLAIN_TEXT);
     if !is_unchanged {
@@ -194,18 +182,30 @@ fn render<B>(
     head: &RequestHead,
     renderer: Option<&Renderer>,
 ) -> Response<ResponseBody<B>> {
-    let failed = FailedRequest { error, head };
-    let mut response = match renderer {
-        Some(renderer) => renderer(&failed),
-        None => failed.default_response(),
+    let mut response = match (renderer, &head.uri) {
+        (Some(renderer), Some(uri)) => renderer(&FailedRequest { error, head, uri }),
+        _ => default_response(error, head),
     };
-    complete(&mut response, failed.status());
+    complete(&mut response, describe(error).0);
     if head.method == Method::HEAD {
         let length = response.body().len();
         response.headers_mut().insert(CONTENT_LENGTH, length.into());
         *response.body_mut() = Bytes::new();
     }
     response.map(ResponseBody::text)
+}
+
+fn default_response(error: &SessionError, head: &RequestHead) -> Response<Bytes> {
+    let (status, message) = describe(error);
+    let (content_type, body) = match Format::preferred(head.accept.as_ref()) {
+        Format::Html => ("text/html; charset=utf-8", html(status, message)),
+        Format::Json => ("application/problem+json", json(status, message)),
+        Format::Text => (PLAIN_TEXT, format!("{message}\n")),
+    };
+    let mut response = Response::new(Bytes::from(body));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response
 }
 
 /// Adds what every response for an error has. A renderer cannot turn an error into a success.
@@ -241,7 +241,7 @@ fn describe(error: &SessionError) -> (StatusCode, &'static str) {
             (StatusCode::CONFLICT, "Your session ended while this request was changing it. Please try again.")
         }
         SessionError::Engine(EngineError::AlreadyTaken { .. } | EngineError::UserChanged) => {
-            (StatusCode::CONFLICT, "Your session was changed by another request at the same time.\n")
+            (StatusCode::CONFLICT, "Your session was changed by another request at the same time.")
         }
         SessionError::Engine(EngineError::TooLarge { .. }) => {
             (StatusCode::PAYLOAD_TOO_LARGE, "Your session cannot hold that much.")
@@ -324,6 +324,25 @@ fn title(status: StatusCode) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Messages go into JSON and HTML as they are.
+    #[test]
+    fn messages_need_no_escapes() {
+        let full = StoreError::Full { store: "s", reason: String::new(), source: None };
+        for error in [
+            SessionError::MissingLayer,
+            SessionError::NoSession,
+            SessionError::ShuttingDown,
+            SessionError::Engine(EngineError::Ended),
+            SessionError::Engine(EngineError::UserChanged),
+            SessionError::Engine(EngineError::AlreadyTaken { key: "k".into() }),
+            SessionError::Engine(EngineError::TooLarge { bytes: 2, limit: 1 }),
+            SessionError::Engine(full.into()),
+        ] {
+            let message = describe(&error).1;
+            assert!(message.ends_with('.') && !message.contains(['"', '\\', '<', '&', '\n']), "{message:?}");
+        }
+    }
 
     /// The headers are those of browsers, fetch(), axios and curl.
     #[test]

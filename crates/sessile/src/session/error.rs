@@ -39,7 +39,8 @@ pub enum SessionError {
     /// stored.
     #[error(
         "nothing was stored: browsers send the session cookie only for {path:?} and below, and this request is \
-         elsewhere; use the session under that path, or give the cookie the path \"/\""
+         elsewhere; use the session under that path, give the cookie the path \"/\", or call \
+         `CookieConfig::path_removed_by_proxy`"
     )]
     OutsideCookiePath {
         /// The path of the cookie.

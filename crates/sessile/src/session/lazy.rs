@@ -104,7 +104,7 @@ impl<S: ?Sized + Shown> Shared<S> {
         self.hand_over();
     }
 
-    fn head_is(&self, head: Head) -> bool {
+    pub(super) fn head_is(&self, head: Head) -> bool {
         self.head.load(Ordering::SeqCst) == head as u8
     }
 

@@ -56,7 +56,7 @@ enum Offer {
     /// This request has changed what the row holds, and that is not committed.
     Uncommitted,
     /// The row's value, and the changes that take it out.
-    Stored(Arc<str>, Arc<Base>, Changes),
+    Stored(Arc<str>, Arc<Base>, Box<Changes>),
 }
 
 impl Shared {
@@ -104,8 +104,10 @@ impl Shared {
         if state.changes.touches(key) {
             return Ok(Offer::Uncommitted);
         }
-        let Some((base, changes)) = state.begin_taking(key, has_head) else { return Ok(Offer::Nothing) };
-        Ok(Offer::Stored(text, base, changes))
+        let Some((base, changes)) = state.begin_taking(key, has_head) else {
+            return Ok(Offer::Nothing);
+        };
+        Ok(Offer::Stored(text, base, Box::new(changes)))
     }
 
     /// Shows what the row holds under the key by now.

@@ -39,19 +39,18 @@ impl Shared {
     /// What the client has to do. Answered once.
     pub(crate) fn take_change(&self) -> CredentialChange {
         let mut state = self.state();
-        let answer = std::mem::take(&mut state.answer);
-        let base = state.base.as_deref();
-        let known = base.map(|base| (base.record.expires_at(), Meta::of(&base.data).remember()));
-        match (answer, known) {
-            (Answer::Remove, _) => CredentialChange::Ended,
-            (Answer::Set(credential), Some((expires_at, remembered))) => {
-                CredentialChange::Set { credential, expires_at, remembered }
-            }
-            (Answer::Renew(credential), Some((expires_at, remembered))) => {
-                CredentialChange::Renewed { credential, expires_at, remembered }
-            }
-            // A session with a name has a row.
-            (Answer::Keep | Answer::Set(_) | Answer::Renew(_), _) => CredentialChange::Unchanged,
+        let (credential, is_renewal) = match std::mem::take(&mut state.answer) {
+            Answer::Keep => return CredentialChange::Unchanged,
+            Answer::Remove => return CredentialChange::Ended,
+            Answer::Set(credential) => (credential, false),
+            Answer::Renew(credential) => (credential, true),
+        };
+        // A session with a name has a row.
+        let Some(base) = state.base.as_deref() else { return CredentialChange::Unchanged };
+        let (expires_at, remembered) = (base.record.expires_at(), Meta::of(&base.data).remember());
+        match is_renewal {
+            true => CredentialChange::Renewed { credential, expires_at, remembered },
+            false => CredentialChange::Set { credential, expires_at, remembered },
         }
     }
 }

@@ -123,6 +123,19 @@ async fn p521_is_verified() {
     assert!(connects(&format!("{url}?ssl-mode=verify_identity&ssl-ca={other}")).await.is_err());
 }
 
+/// [R19] Certificates of X.509 version 1 cannot be verified: they are accepted where none is, and named otherwise.
+#[tokio::test(flavor = "multi_thread")]
+async fn version_1_is_accepted_unverified() {
+    let authority = Authority::new();
+    let shown = authority.version_1();
+    let server = showing(&shown, &authority.root()).await;
+    works(&connects(&(server.url() + "?ssl-mode=required")).await.unwrap()).await;
+    for roots in [&shown.certificate, &authority.root()] {
+        let error = connects(&format!("{}?ssl-ca={roots}", server.url())).await.unwrap_err();
+        assert!(error.contains("X.509 version 1"), "{error}");
+    }
+}
+
 /// [R19] A user that the server only accepts with a certificate.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_certificate_is_shown() {
@@ -160,9 +173,9 @@ async fn no_crypto_provider_is_installed() {
 async fn a_broken_encrypted_connection_is_replaced() {
     let authority = Authority::new();
     let server = showing(&authority.certify("localhost"), &authority.root()).await;
+    let proxy = Proxy::to(([127, 0, 0, 1], server.port()).into()).await;
     let alive = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
     let before = alive();
-    let proxy = Proxy::to(([127, 0, 0, 1], server.port()).into()).await;
     let url = server.url().replace(&format!("127.0.0.1:{}", server.port()), &proxy.address.to_string());
     let options = MySqlStore::options().timeout(Duration::from_secs(2));
     let store = options.connect(&format!("{url}?ssl-ca={}", authority.root())).await.unwrap();
@@ -178,6 +191,5 @@ async fn a_broken_encrypted_connection_is_replaced() {
     proxy.open();
     until(async || store.load(id(1)).await.is_ok()).await;
     drop(store);
-    drop(proxy);
     until(async || alive() <= before).await;
 }

@@ -20,7 +20,6 @@ use async_trait::async_trait;
 use axum::Router;
 use axum::body::Body;
 use axum::handler::Handler;
-use axum::routing::any;
 use http::{Request, Response, StatusCode, header};
 use sessile::engine::Event;
 use sessile::record::{ManualClock, Timestamp};
@@ -320,7 +319,7 @@ impl Visitor {
         H: Handler<T, ()>,
         T: 'static,
     {
-        let router = Router::new().route("/", any(handler)).layer(self.layer.clone());
+        let router = Router::new().fallback(handler).layer(self.layer.clone());
         let sessions = (!self.is_impatient).then(|| self.layer.sessions().clone());
         let mut browser = Browser { router, jar: std::mem::take(&mut self.jar), sessions };
         let answer = browser.send(request).await;

@@ -134,6 +134,20 @@ async fn nothing_happens_outside_of_the_cookies_path() {
     assert!(said.contains("\"/shop\"") && said.contains("\"/\""), "{said}");
 }
 
+/// [S18] Behind a proxy that removes the path, every request is below it.
+#[tokio::test]
+async fn a_proxy_may_remove_the_cookies_path() {
+    let stage = Stage::new();
+    let cookie = CookieConfig::new().name("__Secure-shop").path_removed_by_proxy("/shop");
+    let mut visitor = stage.visitor_with(cookie);
+    for n in ["1", "2"] {
+        let adds = async |session: Session| session.update("n", |n: &mut u32| *n += 1).map(|n| n.to_string());
+        let answer = visitor.sends(Request::post("/cart"), adds).await;
+        assert_eq!(answer.body, n);
+        assert!(answer.set_cookies().iter().all(|cookie| cookie.contains("; Path=/shop;")));
+    }
+}
+
 /// [S20] A handshake of a sibling site is refused before the handler, with a text and for no cache to keep.
 #[tokio::test]
 async fn a_websocket_handshake_of_another_site_is_refused() {

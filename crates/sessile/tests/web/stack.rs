@@ -182,6 +182,23 @@ async fn a_time_out_and_a_grpc_status_are_failures() {
     }
 }
 
+/// [I11] tower-http's own layer, around a handler that has changed something and never ends.
+#[tokio::test]
+async fn a_handler_that_timed_out_has_changed_nothing() {
+    let stage = Stage::new();
+    let cut = TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, Duration::from_millis(20));
+    let never_ends = async |request: Request<()>| {
+        let session = request.extensions().get::<LazySession>().unwrap().load().await?;
+        session.login("ada")?;
+        std::future::pending::<Result<Response<Full<Bytes>>, SessionError>>().await
+    };
+    let service = ServiceBuilder::new().layer(layer(&stage)).layer(cut).service_fn(never_ends);
+    let answer = service.oneshot(Request::new(())).await.unwrap();
+    assert_eq!(answer.status(), StatusCode::REQUEST_TIMEOUT);
+    assert!(!answer.headers().contains_key(header::SET_COOKIE));
+    assert!(stage.store.rows().await.is_empty());
+}
+
 /// Trailers come after the head: they pass, and the commit stands.
 #[tokio::test]
 async fn grpc_trailers_pass() {

@@ -46,8 +46,8 @@ const BOTH: [Setting; 10] = [
 ];
 
 /// What does not fit is an error, and so is an engine that is not there. Fractions of a second that a column does
-/// not keep are cut; no other mode is on, such as `ANSI_QUOTES` or `PAD_CHAR_TO_FULL_LENGTH`. The server ends no statement for its length:
-/// the time limit of the store does, except where a listing or a purge may take longer.
+/// not keep are cut. No other mode is on, such as `ANSI_QUOTES` or `PAD_CHAR_TO_FULL_LENGTH`. The server cancels no
+/// statement that takes long: the store has a time limit of its own for all but listings and purges.
 const MARIADB: [Setting; 2] =
     [("sql_mode", "'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION'"), ("max_statement_time", "0")];
 

@@ -39,6 +39,9 @@ const SETTLED: Duration = Duration::from_secs(1);
 /// Attempts to connect are this far apart at least. After that, the next request makes one.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(500);
 
+/// How long to wait before the first connection to a Cluster is tried again.
+const REPEAT: Duration = Duration::from_millis(250);
+
 pub(super) type Answer = Result<Value, Fault>;
 
 /// How to reach the servers.
@@ -137,7 +140,16 @@ impl Dialler {
             .retry_wait_formula(250, 1)
             .retries(64)
             .build()?;
-        let opening = async { Ok(client.get_async_generic_connection::<NodeConnection>().await?) };
+        let opening = async {
+            loop {
+                match client.get_async_generic_connection::<NodeConnection>().await {
+                    Ok(connection) => return Ok(connection),
+                    // Connections that take longer than the client waits are used the next time.
+                    Err(error) if error.is_io_error() => tokio::time::sleep(REPEAT).await,
+                    Err(error) => return Err(error.into()),
+                }
+            }
+        };
         let connection = self.connector.in_time(opening).await?;
         Ok(Cluster { connection, place: Arc::clone(&self.place), _registered: registered })
     }

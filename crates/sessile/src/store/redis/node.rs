@@ -17,16 +17,17 @@ use redis::{
     Arg, AsyncConnectionConfig, Cmd, ConnectionAddr, ErrorKind, IntoConnectionInfo, Pipeline, RedisError,
     RedisFuture, RedisResult, Value,
 };
-use tokio::task::JoinHandle;
+use tokio::task::{JoinError, JoinHandle};
 use tokio::time::{sleep, timeout};
 
 use super::connect::{Connector, Endpoint};
 
 /// How long a connection, or an answer about the slots, is waited for. A connection that takes longer is used when
 /// it is next asked for.
-const PATIENCE: Duration = Duration::from_secs(1);
-/// How long a request waits that meets a connection which was given up, before it is tried again.
-const PAUSE: Duration = Duration::from_millis(50);
+const PATIENCE: Duration = Duration::from_millis(500);
+/// How long a request waits before it is tried again, which makes the client look at the slots, while a node cannot
+/// be reached.
+const PAUSE: Duration = Duration::from_millis(250);
 
 /// The nodes in use. The client of a Cluster opens connections by a function that knows nothing but an address and a
 /// user name; the user name says whose nodes they are.
@@ -34,9 +35,11 @@ static ALL: LazyLock<Mutex<HashMap<String, Weak<Nodes>>>> = LazyLock::new(Mutex:
 
 struct Nodes {
     connector: Connector,
-    /// Connections that are being made.
-    opening: Mutex<HashMap<Endpoint, JoinHandle<RedisResult<MultiplexedConnection>>>>,
+    /// Attempts at those nodes that could not be reached in time, under way or over.
+    attempts: Mutex<HashMap<Endpoint, Attempt>>,
 }
+
+type Attempt = JoinHandle<RedisResult<MultiplexedConnection>>;
 
 /// A connector that clients of a Cluster can name, until this is dropped.
 pub(super) struct Registered {
@@ -48,7 +51,7 @@ impl Registered {
     pub(super) fn new(connector: Connector) -> Registered {
         static NUMBER: AtomicU64 = AtomicU64::new(0);
         let name = format!("connector-{}", NUMBER.fetch_add(1, Ordering::Relaxed));
-        let nodes = Arc::new(Nodes { connector, opening: Mutex::default() });
+        let nodes = Arc::new(Nodes { connector, attempts: Mutex::default() });
         ALL.lock().insert(name.clone(), Arc::downgrade(&nodes));
         Registered { name, _nodes: nodes }
     }
@@ -66,41 +69,63 @@ impl Nodes {
         found.ok_or_else(|| (ErrorKind::InvalidClientConfig, "the store is gone").into())
     }
 
+    /// Waits only for the first attempt, and not for long.
     async fn open(
         &self,
         endpoint: Endpoint,
         config: AsyncConnectionConfig,
     ) -> RedisResult<MultiplexedConnection> {
-        let before = self.opening.lock().remove(&endpoint);
-        let patience = if before.is_some() { Duration::ZERO } else { PATIENCE };
-        let mut opening = before.unwrap_or_else(|| self.begin(endpoint.clone(), config));
-        match timeout(patience, &mut opening).await {
-            Ok(opened) => opened.map_err(|error| RedisError::from(io::Error::other(error)))?,
-            Err(_) => {
-                self.opening.lock().insert(endpoint, opening);
-                Err(io::Error::from(io::ErrorKind::TimedOut).into())
+        let before = self.attempts.lock().remove(&endpoint);
+        let (attempt, opened) = match before {
+            Some(attempt) if !attempt.is_finished() => (attempt, Err(timed_out())),
+            Some(attempt) => {
+                let opened = joined(attempt.await);
+                if opened.is_ok() {
+                    return opened;
+                }
+                (self.begin(endpoint.clone(), config), opened)
             }
-        }
+            None => {
+                let mut attempt = self.begin(endpoint.clone(), config);
+                match timeout(PATIENCE, &mut attempt).await {
+                    Ok(opened) => return joined(opened),
+                    Err(_) => (attempt, Err(timed_out())),
+                }
+            }
+        };
+        self.attempts.lock().insert(endpoint, attempt);
+        opened
     }
 
-    fn begin(
-        &self,
-        endpoint: Endpoint,
-        config: AsyncConnectionConfig,
-    ) -> JoinHandle<RedisResult<MultiplexedConnection>> {
+    fn begin(&self, endpoint: Endpoint, config: AsyncConnectionConfig) -> Attempt {
         let connector = self.connector.clone();
         tokio::spawn(async move {
             let opening = connector.open_with(&endpoint, config);
-            let opened = timeout(connector.limit(), opening).await;
-            opened.unwrap_or_else(|_| Err(io::Error::from(io::ErrorKind::TimedOut).into()))
+            timeout(connector.limit(), opening).await.unwrap_or_else(|_| Err(timed_out()))
         })
     }
+
+    /// Whether a node could not be reached in time a moment ago.
+    fn is_short_of_nodes(&self) -> bool {
+        self.attempts.lock().values().any(|attempt| !attempt.is_finished())
+    }
+}
+
+fn joined(
+    opened: Result<RedisResult<MultiplexedConnection>, JoinError>,
+) -> RedisResult<MultiplexedConnection> {
+    opened.map_err(|error| RedisError::from(io::Error::other(error)))?
+}
+
+fn timed_out() -> RedisError {
+    io::Error::from(io::ErrorKind::TimedOut).into()
 }
 
 /// A connection to a node.
 #[derive(Clone)]
 pub(super) struct NodeConnection {
     connection: MultiplexedConnection,
+    nodes: Arc<Nodes>,
     is_given_up: Arc<AtomicBool>,
 }
 
@@ -120,7 +145,12 @@ impl NodeConnection {
         };
         match answer {
             Ok(Err(error)) if !error.is_timeout() => Err(error),
-            Ok(Ok(value)) => Ok(value),
+            Ok(Ok(value)) => {
+                if is_moved(&value) && self.nodes.is_short_of_nodes() {
+                    sleep(PAUSE).await;
+                }
+                Ok(value)
+            }
             Ok(Err(_)) | Err(_) => {
                 self.is_given_up.store(true, Ordering::Release);
                 Err(given_up())
@@ -132,6 +162,10 @@ impl NodeConnection {
 /// What the client asks while all requests wait.
 fn is_check(command: &Cmd) -> bool {
     matches!(command.args_iter().next(), Some(Arg::Simple(b"PING" | b"CLUSTER")))
+}
+
+fn is_moved(value: &Value) -> bool {
+    matches!(value, Value::ServerError(error) if error.code() == "MOVED")
 }
 
 /// As a connection that the server has closed.
@@ -152,7 +186,7 @@ impl Connect for NodeConnection {
                 _ => return Err((ErrorKind::InvalidClientConfig, "a node has a host and a port").into()),
             };
             let connection = nodes.open(endpoint, config).await?;
-            Ok(NodeConnection { connection, is_given_up: Arc::default() })
+            Ok(NodeConnection { connection, nodes, is_given_up: Arc::default() })
         })
     }
 }
