@@ -3,6 +3,7 @@
 
 use std::alloc::System;
 use std::convert::Infallible;
+use std::sync::{Mutex, PoisonError};
 
 use futures_util::FutureExt as _;
 use http::{HeaderValue, Request, Response, header};
@@ -13,6 +14,9 @@ use tower::{Layer, Service, ServiceExt as _, service_fn};
 
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
+
+/// The allocator counts for the whole process: one test at a time.
+static COUNTING: Mutex<()> = Mutex::new(());
 
 const TOKEN: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
 
@@ -43,6 +47,7 @@ fn allocations(cookie: bool, mut serve: impl FnMut(Request<()>)) -> usize {
 /// request's extensions: no cookie is read, nothing is hashed, and nothing is made for a session.
 #[test]
 fn a_request_that_asks_for_nothing_allocates_twice() {
+    let _counting = COUNTING.lock().unwrap_or_else(PoisonError::into_inner);
     let handler = || service_fn(async |_: Request<()>| Ok::<_, Infallible>(Response::new(String::new())));
     let mut plain = handler();
     let mut layered = SessionLayer::new(Sessions::new(MemoryStore::new())).layer(handler());
@@ -91,6 +96,7 @@ fn session() -> sessile::Session {
 /// indexes all of them for each one would take sixty-four times as many.
 #[test]
 fn what_a_session_allocates_is_linear_in_what_it_holds() {
+    let _counting = COUNTING.lock().unwrap_or_else(PoisonError::into_inner);
     type Work = fn(usize);
     fn keys(n: usize) -> std::collections::BTreeMap<String, u32> {
         (0..n).map(|n| (format!("k{n:06}"), 1)).collect()

@@ -85,7 +85,9 @@ pub(crate) async fn run(
     welcome(address, &url);
     let served = serve::serve(listener, shop, stop, serve::DEADLINE).await;
     purge.stop().await;
-    sessions.settled().await;
+    if tokio::time::timeout(serve::DEADLINE, sessions.drain()).await.is_err() {
+        tracing::warn!("some sessions could not be ended before the shop closed");
+    }
     served.map_err(DemoError::Serve)
 }
 
