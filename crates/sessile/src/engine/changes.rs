@@ -36,6 +36,8 @@ struct KeyChange {
     value: Option<ValueText>,
     /// Then these, in this order.
     steps: Vec<Step>,
+    /// Whether one of the steps left no value and a later one made one again, which put the key last.
+    returns: bool,
 }
 
 /// What becomes of the data that is there, before the keys are changed.
@@ -114,7 +116,7 @@ impl Changes {
         match self.position(key) {
             Some(position) if is_there => {
                 if let Some(change) = self.keys.get_mut(position) {
-                    (change.value, change.steps) = (Some(text), Vec::new());
+                    change.set(text, Vec::new());
                 }
             }
             Some(position) => {
@@ -195,6 +197,7 @@ impl Changes {
             Some(position) => {
                 if let Some(mut change) = self.keys.remove(position, read_key()) {
                     change.steps.push(step);
+                    change.returns = true;
                     self.append(change);
                 }
             }
@@ -324,13 +327,21 @@ impl Changes {
             self.keys.remove(position, read_key());
             return self.append(later);
         }
-        let Some(change) = self.keys.get_mut(position) else { return };
+        let Some(mut change) = self.keys.get(position).cloned() else { return };
+        let moves = later.returns;
         if later.only_removes() {
-            *change = later;
-        } else if later.value.is_some() {
-            (change.value, change.steps) = (later.value, later.steps);
+            change = later;
+        } else if let Some(text) = later.value {
+            change.set(text, later.steps);
         } else {
             change.steps.extend(later.steps);
+            change.returns |= later.returns;
+        }
+        if moves {
+            self.keys.remove(position, read_key());
+            self.append(change);
+        } else if let Some(there) = self.keys.get_mut(position) {
+            *there = change;
         }
     }
 
@@ -433,7 +444,13 @@ fn read_key() -> impl ReadKey<KeyChange> {
 
 impl KeyChange {
     fn of(key: &str) -> KeyChange {
-        KeyChange { key: key.into(), removes: false, value: None, steps: Vec::new() }
+        KeyChange { key: key.into(), removes: false, value: None, steps: Vec::new(), returns: false }
+    }
+
+    /// Sets the key from here on, where the handler sees it.
+    fn set(&mut self, text: ValueText, steps: Vec<Step>) {
+        self.removes |= self.returns;
+        (self.value, self.steps, self.returns) = (Some(text), steps, false);
     }
 
     fn only_removes(&self) -> bool {

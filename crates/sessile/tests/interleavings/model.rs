@@ -72,6 +72,8 @@ impl Row {
                     *self = Row { expires: self.expires, ..Row::default() };
                 }
                 self.user = Some(user.to_owned());
+                // A login begins with the policy's own lifetimes. [S31]
+                self.remember = false;
                 if matches!(deed, Deed::LoginInsert(_)) {
                     self.data.insert(own, json!(actor));
                 }
