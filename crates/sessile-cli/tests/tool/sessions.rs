@@ -272,7 +272,7 @@ fn create_refuses_what_cannot_be_stored() {
 #[test]
 fn data_over_the_limit_is_refused_before_the_store() {
     let place = Place::new();
-    let data = |bytes: usize| format!("{{\"a\":\"{}\"}}", "x".repeat(bytes - 8));
+    let data = |bytes: usize| format!("{{\"a\": \"{}\"}}", "x".repeat(bytes - 9));
     let said = place.run(["create", "--data", &data(65_536)]).refused(1);
     assert!(said.contains("65536 bytes, 65535 are allowed"), "{said}");
     place.run(["create", "--data", &data(65_535)]).done();
