@@ -192,7 +192,7 @@ impl Sessions {
                 self.tell(Event::Renewed { id });
                 Ok(self.load(id).await?.map(|base| base.record))
             }
-            // Ended meanwhile, or somebody else moved it further.
+            // The session ended in the meantime, or another request moved its expiry further.
             Outcome::Unmatched => Ok(self.load(id).await?.map(|base| base.record)),
         }
     }

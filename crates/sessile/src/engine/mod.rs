@@ -113,7 +113,7 @@ impl Drop for Inner {
     }
 }
 
-/// Who is told what others change: the cache before those who then look into it.
+/// Forwards events of the feed: to the cache first, then to the watchers, which read from it.
 struct Ears {
     cache: Arc<Cache>,
     watchers: Arc<Watchers>,

@@ -130,7 +130,7 @@ fn changed(
     if let Some(sign_in) = changes.signed_in()
         && !keeps_data(policy, &data, user.as_ref(), sign_in)
     {
-        // Somebody else signed in here meanwhile, or anonymous data is not to be kept.
+        // Another user signed in here in the meantime, or the policy drops anonymous data.
         data = SessionData::new();
     }
     changes.apply_to(&mut data, now)?;

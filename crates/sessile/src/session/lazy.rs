@@ -261,8 +261,8 @@ impl Shared {
         self.carry_out(base, changes).await
     }
 
-    /// The end of a request that succeeded (who drops this drops the request: nobody is left to see what
-    /// became of it): commits, or moves the expiry forward when that is due.
+    /// Ends a request that succeeded: commits, or moves the expiry forward when that is due. Dropped in the middle,
+    /// as the request is dropped, its endings go to the background.
     pub(crate) async fn finish(&self, tells_expiry: bool) -> Result<(), SessionError> {
         if let Err(error) = self.commit().await {
             // A logout does not depend on whether what followed it could be stored. A store that does not
