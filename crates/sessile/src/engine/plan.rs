@@ -96,7 +96,7 @@ pub(crate) fn keeps_data(
     policy.keeps_data(before, &sign_in.user) && (!policy.user_in_data || before.is_none() || same_type())
 }
 
-/// The type that lback is told; its own login, too, takes everybody for a user unless told otherwise.
+/// Returns the type that is stored for lback: `user` unless the login names another, as in its own login.
 fn user_type(sign_in: &SignIn) -> &str {
     sign_in.user_type.as_deref().unwrap_or(LBACK_USER)
 }

@@ -36,7 +36,7 @@ impl Line {
         self.hearer.hear(News::Up(sent + self.bound));
         self.came_up = true;
         if let Some(first) = self.first.take() {
-            // Nobody waiting for the answer is nobody who wants the feed.
+            // A closed receiver means that the subscriber was dropped: there is nothing to do.
             let _ = first.send(Ok(()));
         }
     }

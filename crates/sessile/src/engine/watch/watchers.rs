@@ -229,7 +229,7 @@ impl FeedListener for Watchers {
                     was_up
                 };
                 if !was_up {
-                    // What happened meanwhile is told to nobody.
+                    // Changes made while the feed was down are never reported.
                     self.doubt_all();
                 }
             }
