@@ -82,6 +82,21 @@ async fn check(start: Vec<Op>, ops: Vec<Op>, others: Vec<Op>) -> Result<(), Test
     Ok(())
 }
 
+/// [G02] Two requests set the same key to the same value at once: the second one finds nothing left to write, and shows
+/// what the first one wrote beside it.
+#[tokio::test]
+async fn a_save_that_finds_its_change_made_shows_the_newest_row() {
+    let stage = Stage::with_policy(Policy::default());
+    let mut visitor = stage.visitor();
+    visitor.does(async |session: Session| session.insert("first", &0)).await;
+    let mut other = visitor.clone();
+    let others = vec![Op::Insert("c", 0), Op::Insert("d", 7)];
+    stage.store.before_next_write(async move { drop(request(&mut other, others).await) });
+    let merged = request(&mut visitor, vec![Op::Insert("d", 7), Op::Save]).await;
+    assert!(merged.contains("(\"c\", \"[0]\")"), "{merged}");
+    assert_eq!(request(&mut visitor, Vec::new()).await, merged);
+}
+
 fn ops() -> impl Strategy<Value = Vec<Op>> {
     let keys = || prop::sample::select(&KEYS[..]);
     let op = prop_oneof![

@@ -92,7 +92,12 @@ impl Sessions {
                 plan::rewrite(&base, changes, new_id, self.policy(), self.data_limit(), now)?
             else {
                 if !base.is_cached {
-                    return Box::pin(self.renew(base)).await;
+                    let is_newer = !std::ptr::eq(&*base, seen);
+                    return Ok(match Box::pin(self.renew(Arc::clone(&base))).await? {
+                        // Another request has written the same: what else it wrote is to be seen.
+                        Committed::Unchanged if is_newer => Committed::Updated(base),
+                        renewed => renewed,
+                    });
                 }
                 // Nothing to change in what the cache holds: but the row may need it.
                 let newest = Box::pin(self.load(id)).await?.ok_or(EngineError::Ended)?;
