@@ -109,7 +109,10 @@ async fn batches_side_by_side_lose_no_update() {
          AND query ~ '^(UPDATE|COMMIT)' AND query_start > '{connected}'",
         schema.name
     );
-    assert_eq!(schema.value(&writers).await, "2", "connections that wrote");
+    // Two for batches. On a slow machine a batch may wait so long for a row of the other one that it leaves the row to a
+    // third connection.
+    let writers: u32 = schema.value(&writers).await.parse().unwrap();
+    assert!(writers >= 2, "{writers} connections wrote");
 }
 
 /// [R15] Too long for its column: only the database knows, and only the one row is told.
