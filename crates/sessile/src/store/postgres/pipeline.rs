@@ -18,6 +18,7 @@ use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 
+use futures_util::future::{MaybeDone, maybe_done};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use tokio_postgres::types::{ToSql, Type};
@@ -112,6 +113,13 @@ struct Sent<'a> {
     answer: Option<Rows>,
 }
 
+impl Sent<'_> {
+    #[expect(clippy::expect_used, reason = "taken only after `poll_all` was ready")]
+    fn into_answer(self) -> Rows {
+        self.answer.expect("a request that was polled to its end has an answer")
+    }
+}
+
 impl Pipeline {
     pub(super) fn new(client: Client) -> Pipeline {
         let (queue, span) = (Mutex::new(()), RwLock::new(()));
@@ -204,7 +212,7 @@ impl<'a> Access<'a> {
     pub(super) async fn run_each(&self, requests: Vec<Request<'_>>) -> Vec<Result<Vec<Row>, Fault>> {
         let mut sent = self.pipeline.all_sent(requests);
         self.pipeline.queued(poll_fn(|context| poll_all(&mut sent, context))).await;
-        sent.into_iter().filter_map(|sent| sent.answer).map(|answer| Ok(answer?)).collect()
+        sent.into_iter().map(|sent| Ok(sent.into_answer()?)).collect()
     }
 
     /// Runs requests between `begin` and COMMIT, all in one round trip. An error means that none of them was
@@ -237,19 +245,18 @@ impl<'a> Access<'a> {
             let rows = self.transaction(begin, vec![request]).await?;
             Ok(rows.into_iter().next().unwrap_or_default())
         };
-        let mut all: Vec<_> = requests.into_iter().map(|request| (Box::pin(run(request)), None)).collect();
+        // In their order, which `join_all` does not promise.
+        let mut all: Vec<_> =
+            requests.into_iter().map(|request| maybe_done(Box::pin(run(request)))).collect();
         poll_fn(|context| {
-            let mut is_over = true;
-            for (transaction, answer) in all.iter_mut().filter(|(_, answer)| answer.is_none()) {
-                match transaction.as_mut().poll(context) {
-                    Poll::Ready(ready) => *answer = Some(ready),
-                    Poll::Pending => is_over = false,
-                }
-            }
-            if is_over { Poll::Ready(()) } else { Poll::Pending }
+            let pending =
+                all.iter_mut().filter_map(|one| Pin::new(one).poll(context).is_pending().then_some(()));
+            if pending.count() == 0 { Poll::Ready(()) } else { Poll::Pending }
         })
         .await;
-        all.into_iter().filter_map(|(_, answer)| answer).collect()
+        let answer = |one: &mut MaybeDone<_>| Pin::new(one).take_output();
+        #[expect(clippy::expect_used, reason = "they are over")]
+        all.iter_mut().map(|one| answer(one).expect("a transaction that is over has an answer")).collect()
     }
 
     /// Begins a transaction with these requests, in one round trip, and leaves it open. An error means that it is
@@ -292,8 +299,8 @@ impl<'a> Access<'a> {
             if [begun, made, ended].iter().all(Poll::is_ready) { Poll::Ready(()) } else { Poll::Pending }
         });
         self.pipeline.queued(all).await;
-        let end = end.and_then(|end| end.answer).unwrap_or(Ok(Vec::new()));
-        (sent.into_iter().filter_map(|sent| sent.answer).collect(), end)
+        let end = end.map_or_else(|| unreachable!("queued with the first poll"), Sent::into_answer);
+        (sent.into_iter().map(Sent::into_answer).collect(), end)
     }
 }
 
