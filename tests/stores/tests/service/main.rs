@@ -6,3 +6,4 @@ mod acknowledged;
 mod costs;
 mod outages;
 mod stage;
+mod user_ids;
