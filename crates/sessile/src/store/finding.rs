@@ -179,7 +179,11 @@ pub(super) fn indexes(has: impl Fn(&str) -> bool, remedy: &str) -> Finding {
 /// The longest user id that the column holds, if it is shorter than the longest there is; `alter` begins what widens
 /// the column to a type. One that does not even hold a UUID is wrong.
 #[cfg(any(feature = "mysql", feature = "postgres"))]
-pub(super) fn user_column(declared: &str, chars: Option<u64>, alter: impl Fn(&str) -> String) -> Option<Finding> {
+pub(super) fn user_column(
+    declared: &str,
+    chars: Option<u64>,
+    alter: impl Fn(&str) -> String,
+) -> Option<Finding> {
     const UUID: u64 = 36;
     const ALL: u64 = MAX_USER_ID_CHARS as u64;
     let chars = chars.filter(|&chars| chars < ALL)?;

@@ -16,8 +16,8 @@ use super::sql::{self, Sql};
 use super::tunnel::Tunnel;
 use crate::store::StoreError;
 use crate::store::limit::TimeLimit;
-use crate::store::user_column::UserColumn;
 use crate::store::tls::SslMode;
+use crate::store::user_column::UserColumn;
 
 /// A server that is gone without a word is noticed in a minute, not in two hours.
 const KEEPALIVE: Duration = Duration::from_secs(30);
