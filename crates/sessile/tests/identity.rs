@@ -362,7 +362,7 @@ async fn a_full_session_can_be_signed_in() {
             assert_eq!(visitor.does(async |session: Session| session.csrf_token()).await.body.len(), 32);
             let answer = visitor
                 .does(async |session: Session| -> Done {
-                    let user = "u".repeat(36);
+                    let user = "é".repeat(255);
                     let login = Login::new(user).remember(true).device("\u{1f600}".repeat(100));
                     session.login_with(login)?;
                     session.csrf_token()?;
@@ -374,7 +374,7 @@ async fn a_full_session_can_be_signed_in() {
                 })
                 .await;
             assert_eq!((answer.status, answer.set_cookies().len()), (StatusCode::OK, 1), "{answer:?}");
-            assert_eq!(who(&mut visitor).await, "u".repeat(36));
+            assert_eq!(who(&mut visitor).await, "é".repeat(255));
         }
     }
 }

@@ -91,15 +91,15 @@ fn a_new_record_has_the_defaults() {
     assert_eq!(record.expires_at(), at("2030-01-02 12:30:00"));
 }
 
-/// "The ID of the authenticated user": what `String(36)` holds.
+/// "The ID of the authenticated user": what `String(36)` holds, and more, for a column may be wider.
 #[test]
-fn the_user_id_is_what_the_column_holds() {
+fn the_user_id_is_what_a_column_holds() {
     let mut record = record();
-    for user in ["42", "ada", &"é".repeat(36)] {
+    for user in ["42", "ada", &"é".repeat(36), &"é".repeat(255)] {
         record.set_user_id(Some(UserId::new(user).unwrap()), later());
         assert_eq!(record.user_id().unwrap(), user);
     }
-    assert!(UserId::new("a".repeat(37)).is_err());
+    assert!(UserId::new("a".repeat(256)).is_err());
     record.set_user_id(None, later());
     assert_eq!(record.user_id(), None);
 }

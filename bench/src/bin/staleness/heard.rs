@@ -42,6 +42,9 @@ impl SessionStore for Heard {
     fn name(&self) -> &'static str {
         self.store.name()
     }
+    fn user_id_limit(&self) -> usize {
+        self.store.user_id_limit()
+    }
     async fn load(&self, id: SessionId) -> Loaded {
         self.store.load(id).await
     }

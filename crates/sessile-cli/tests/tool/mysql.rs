@@ -81,7 +81,6 @@ fn each_missing_right_and_each_weak_column_is_named() {
 
     // The remedy of each, executed as it is printed, puts it right.
     for (fault, verdict, seen) in [
-        ("MODIFY user_id VARCHAR(20)", "note", "user_id is varchar(20)"),
         ("MODIFY data VARCHAR(4000)", "note", "data is varchar(4000)"),
         ("MODIFY data MEDIUMTEXT CHARACTER SET latin1", "note", "data is in the character set latin1"),
         ("MODIFY expires_at DATETIME NOT NULL", "note", "expires_at is datetime"),
@@ -97,13 +96,34 @@ fn each_missing_right_and_each_weak_column_is_named() {
         server.query(table["remedy"].as_str().unwrap()).unwrap();
         assert_eq!(bad(&doctor(&url)), [""; 0], "{fault}");
     }
+    // A UUID, an address: [F04]
+    for (length, verdict) in
+        [(20, "wrong user_id"), (35, "wrong user_id"), (36, "note user_id"), (254, "note user_id")]
+    {
+        server.query(&format!("ALTER TABLE sessions MODIFY user_id VARCHAR({length})")).unwrap();
+        let findings = doctor(&url);
+        assert_eq!(bad(&findings), [verdict], "{length}");
+        let user = about(&findings, "user_id");
+        assert_eq!(user["seen"], format!("user_id is varchar({length})"));
+        let remedy = user["remedy"].as_str().unwrap();
+        assert_eq!(
+            remedy,
+            "ALTER TABLE `sessions` MODIFY user_id VARCHAR(255) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin"
+        );
+        server.query(remedy).unwrap();
+        assert_eq!(bad(&doctor(&url)), [""; 0], "{length}");
+    }
+    for wide in ["VARCHAR(255)", "VARCHAR(500)"] {
+        server.query(&format!("ALTER TABLE sessions MODIFY user_id {wide}")).unwrap();
+        assert_eq!(bad(&doctor(&url)), [""; 0], "{wide}");
+    }
     server.query("DROP INDEX ix_sessions_user_id ON sessions").unwrap();
     let findings = doctor(&url);
     assert_eq!(bad(&findings), ["note indexes"]);
     assert_eq!(about(&findings, "indexes")["seen"], "none on user_id");
     Place::empty().run(["init", "--store", &url]).done();
     assert_eq!(bad(&doctor(&url)), [""; 0]);
-    server.query("ALTER TABLE sessions MODIFY user_id VARCHAR(36) NOT NULL").unwrap();
+    server.query("ALTER TABLE sessions MODIFY user_id VARCHAR(255) NOT NULL").unwrap();
     assert_eq!(bad(&doctor(&url)), ["wrong writing"]);
 }
 

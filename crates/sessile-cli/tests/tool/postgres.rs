@@ -178,7 +178,6 @@ fn a_missing_or_broken_index_is_a_note() {
 #[test]
 fn columns_that_keep_less_are_named_and_their_remedy_helps() {
     let faults = [
-        ("ALTER user_id TYPE varchar(20)", "note", "user_id is character varying(20)"),
         ("ALTER data TYPE varchar(4000)", "note", "data is character varying(4000)"),
         ("ALTER expires_at TYPE timestamp(0)", "note", "expires_at is timestamp(0) without time zone"),
         ("ALTER created_at TYPE timestamptz", "note", "created_at is timestamp with time zone"),
@@ -192,6 +191,23 @@ fn columns_that_keep_less_are_named_and_their_remedy_helps() {
         assert_eq!((&table["verdict"], &table["seen"]), (&verdict.into(), &seen.into()));
         tenant.sql(table["remedy"].as_str().unwrap());
         assert_eq!(bad(&tenant.examined()), [""; 0], "{fault}");
+    }
+    let tenant = Tenant::with_table();
+    // A UUID, an address: [F04]
+    for (length, verdict) in
+        [(20, "wrong user_id"), (35, "wrong user_id"), (36, "note user_id"), (254, "note user_id")]
+    {
+        tenant.sql(&format!("ALTER TABLE @.sessions ALTER user_id TYPE varchar({length})"));
+        let findings = tenant.examined();
+        assert_eq!(bad(&findings), [verdict], "{length}");
+        let user = about(&findings, "user_id");
+        assert_eq!(user["seen"], format!("user_id is character varying({length})"));
+        tenant.sql(user["remedy"].as_str().unwrap());
+        assert_eq!(bad(&tenant.examined()), [""; 0], "{length}");
+    }
+    for wide in ["varchar(255)", "varchar(500)", "varchar", "text"] {
+        tenant.sql(&format!("ALTER TABLE @.sessions ALTER user_id TYPE {wide}"));
+        assert_eq!(bad(&tenant.examined()), [""; 0], "{wide}");
     }
     let tenant = Tenant::with_table();
     tenant.sql(

@@ -264,7 +264,25 @@ fn create_refuses_what_cannot_be_stored() {
     assert_eq!(ran.code, 2);
     assert!(ran.err.contains("nested deeper than 900 levels"), "{}", ran.err);
     assert!(place.run(["create", "--ttl", "0"]).refused(2).starts_with("--ttl <SECONDS>: "));
-    assert!(place.run(["create", "--user", &"u".repeat(37)]).refused(2).contains("at most 36 characters"));
+    assert!(place.run(["create", "--user", &"u".repeat(256)]).refused(2).contains("at most 255 characters"));
+    assert_eq!(place.run(["stats", "--json"]).json()["live"], 0);
+}
+
+/// [F04] A user id of 255 characters is shown whole, and found and ended by all of it.
+#[test]
+fn a_long_user_id_is_kept_whole() {
+    let place = Place::new();
+    let user = "é".repeat(254) + "z";
+    let created = place.run(["create", "--user", &user, "--json"]).json();
+    assert_eq!(created["user_id"], user);
+    let id = created["id"].as_str().unwrap();
+    assert_eq!(place.run(["show", id, "--json"]).json()["user_id"], user);
+    assert!(place.run(["show", id]).done().contains(&user));
+    assert!(place.run(["list", "--user", &user]).done().contains(id));
+    assert!(!place.run(["list", "--user", &"é".repeat(254)]).done().contains(id));
+    place.run(["revoke", "--user", &"é".repeat(254), "--yes"]).done();
+    assert_eq!(place.run(["stats", "--json"]).json()["live"], 1);
+    place.run(["revoke", "--user", &user, "--yes"]).done();
     assert_eq!(place.run(["stats", "--json"]).json()["live"], 0);
 }
 

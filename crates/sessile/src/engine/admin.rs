@@ -46,7 +46,8 @@ impl Sessions {
     /// Makes a session. Cost: 1 statement.
     ///
     /// # Errors
-    /// When the data is too large, nested too deep or holds the reserved key, or the store fails.
+    /// When the data is too large, nested too deep or holds the reserved key, when the column `user_id` of the store
+    /// does not hold the user id ([`EngineError::UserId`]), or the store fails.
     pub async fn create(&self, new: NewSession) -> Result<(Credential, SessionRecord), EngineError> {
         let mut changes = Changes::new();
         changes.begin_with(new.data)?;
@@ -123,7 +124,7 @@ impl Sessions {
         Ok(self.in_time(self.store().list(&query)).await??)
     }
 
-    /// All live sessions of a user, the newest first. Cost: 1 statement for every 500 sessions, and what
+    /// All live sessions of a user, the newest first. A user id that the store's column does not hold has none. Cost: 1 statement for every 500 sessions, and what
     /// [`list`](Self::list) says of lback.
     ///
     /// # Errors
@@ -218,7 +219,8 @@ impl Sessions {
         Ok(self.endings([ending]).carry_out().await? > 0)
     }
 
-    /// Ends all sessions of a user; returns how many there were. Cost: 1 statement, and what [`list`](Self::list)
+    /// Ends all sessions of a user; returns how many there were: 0 for a user id that the store's column does not hold.
+    /// Cost: 1 statement, and what [`list`](Self::list)
     /// says of lback.
     ///
     /// A session whose row another program has locked does not protect the others: they end at once.

@@ -49,12 +49,12 @@ impl Sessions {
 
     /// Whether these changes make a new row, where there is none yet.
     pub(crate) fn begins(&self, changes: &Changes) -> Result<bool, EngineError> {
-        Ok(plan::fresh(changes, self.policy(), self.data_limit(), self.now())?.is_some())
+        Ok(plan::fresh(changes, self.rules(), self.now())?.is_some())
     }
 
     /// Makes a new row if there is anything to store.
     pub(super) async fn begin(&self, changes: &Changes) -> Result<Committed, EngineError> {
-        let Some(fresh) = plan::fresh(changes, self.policy(), self.data_limit(), self.now())? else {
+        let Some(fresh) = plan::fresh(changes, self.rules(), self.now())? else {
             return Ok(Committed::Unchanged);
         };
         let attempts = self.policy().max_attempts;
@@ -64,7 +64,7 @@ impl Sessions {
             let insert = Write::Insert(record.clone());
             if self.apply_known(insert, None, &record).await? == Outcome::Applied {
                 self.tell_birth(changes, &credential);
-                let base = Arc::new(fresh.into_base(record, self.policy()));
+                let base = Arc::new(fresh.into_base(record, self.rules()));
                 return Ok(Committed::Named(credential, base));
             }
         }
@@ -88,9 +88,7 @@ impl Sessions {
             let now = self.now();
             let credential = changes.renames().then(|| self.new_credential()).transpose()?;
             let new_id = credential.as_ref().map(Credential::id);
-            let Some((write, data)) =
-                plan::rewrite(&base, changes, new_id, self.policy(), self.data_limit(), now)?
-            else {
+            let Some((write, data)) = plan::rewrite(&base, changes, new_id, self.rules(), now)? else {
                 if !base.is_cached {
                     let is_newer = !std::ptr::eq(&*base, seen);
                     return Ok(match Box::pin(self.renew(Arc::clone(&base))).await? {
@@ -107,7 +105,7 @@ impl Sessions {
             let written = written(&write, &base.record);
             let before = new_id.is_none().then_some(&base.record);
             if self.apply_known(write, before, &written).await? == Outcome::Applied {
-                let base = Arc::new(Base::with(written, data, self.policy()));
+                let base = Arc::new(Base::with(written, data, self.rules()));
                 return Ok(match credential {
                     Some(credential) => {
                         self.tell(Event::Rotated { from: id, to: credential.id() });

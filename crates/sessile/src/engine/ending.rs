@@ -293,7 +293,7 @@ impl Sessions {
     /// Cost: 1 statement; after a conflict 2 more for each further attempt.
     pub(super) async fn replace(&self, base: Arc<Base>, changes: &Changes) -> Result<Committed, EngineError> {
         let (id, user) = (base.record.id(), base.user.clone());
-        let fresh = plan::fresh(changes, self.policy(), self.data_limit(), self.now())?;
+        let fresh = plan::fresh(changes, self.rules(), self.now())?;
         let mut turn = None;
         let is_followed = fresh.is_some();
         if let Some(fresh) = fresh {
@@ -306,7 +306,7 @@ impl Sessions {
                 if self.apply_known(write, None, &record).await? == Outcome::Applied {
                     self.tell(Event::LoggedOut { id });
                     self.tell_birth(changes, &credential);
-                    let base = Arc::new(fresh.into_base(record, self.policy()));
+                    let base = Arc::new(fresh.into_base(record, self.rules()));
                     return Ok(Committed::Named(credential, base));
                 }
                 self.tell(Event::Conflict { id });

@@ -1,6 +1,6 @@
 //! What can go wrong between a request and the store.
 
-use crate::record::{DataError, InvalidRealm, RandomError, Timestamp};
+use crate::record::{DataError, InvalidRealm, InvalidUserId, RandomError, Timestamp};
 use crate::store::StoreError;
 
 /// A session could not be loaded or committed.
@@ -9,7 +9,10 @@ use crate::store::StoreError;
 pub enum EngineError {
     /// The store failed. The user is not logged out by it: nothing is known about the session.
     #[error(transparent)]
-    Store(#[from] StoreError),
+    Store(StoreError),
+    /// The user id is longer than the column `user_id` of the store's table. Nothing is written.
+    #[error(transparent)]
+    UserId(#[from] InvalidUserId),
     /// The new data cannot be made into text.
     #[error(transparent)]
     Data(#[from] DataError),
@@ -73,6 +76,15 @@ pub enum EngineError {
         /// How many were tried.
         attempts: u32,
     },
+}
+
+impl From<StoreError> for EngineError {
+    fn from(error: StoreError) -> EngineError {
+        match error {
+            StoreError::UserId(error) => EngineError::UserId(error),
+            error => EngineError::Store(error),
+        }
+    }
 }
 
 impl EngineError {

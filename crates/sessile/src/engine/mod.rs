@@ -55,6 +55,7 @@ pub use error::{EngineError, RealmError};
 pub use event::{Event, Listener, Rejection};
 pub use interval::IntervalTooShort;
 pub(crate) use meta::Meta;
+use plan::Rules;
 pub(crate) use plan::{Base, keeps_data};
 pub use policy::{Lifetimes, Naming, Policy, PolicyError};
 pub use purge::{PurgeReport, PurgeSchedule, PurgeTask};
@@ -347,6 +348,12 @@ impl Sessions {
         column.unwrap_or(usize::MAX).min(self.policy().max_data_bytes)
     }
 
+    /// What a row may become here.
+    pub(crate) fn rules(&self) -> Rules<'_> {
+        let user_chars = self.store().user_id_limit();
+        Rules { policy: self.policy(), data_bytes: self.data_limit(), user_chars }
+    }
+
     /// Refuses a user id that the store's column does not hold.
     pub(crate) fn check_user_id(&self, user: &UserId) -> Result<(), InvalidUserId> {
         user.check_fits(self.store().user_id_limit())
@@ -431,8 +438,8 @@ impl Sessions {
         let kept = cache.get(id)?;
         let record = kept.record.clone();
         let base = match kept.data() {
-            Some(data) => Base::with(record, data, self.policy()),
-            None => Base::of(record, self.policy()),
+            Some(data) => Base::with(record, data, self.rules()),
+            None => Base::of(record, self.rules()),
         };
         if !self.is_base_live(&base) {
             cache.forget(id);
@@ -546,7 +553,7 @@ impl Sessions {
             }
             Err(error) => return Err(error.into()),
         };
-        let base = Base::of(record, self.policy());
+        let base = Base::of(record, self.rules());
         if !self.is_base_live(&base) {
             self.tell(self.end_of_life(&base.record));
             return Ok(None);

@@ -37,7 +37,7 @@ impl Sessions {
 
     async fn settle_owner(&self, record: SessionRecord, user: &UserId) -> Result<(), EngineError> {
         let attempts = self.policy().max_attempts;
-        let mut base = Base::of(record, self.policy());
+        let mut base = Base::of(record, self.rules());
         for _ in 0..attempts {
             let Some(write) = plan::owner(&base, user, self.now()) else { return Ok(()) };
             if self.apply(write).await? == Outcome::Applied {

@@ -18,6 +18,16 @@ pub(super) const LBACK_USER_TYPE: &str = "user_type";
 /// The type of those who are no administrators.
 const LBACK_USER: &str = "user";
 
+/// What a row may become: the policy, and what the store's columns hold.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Rules<'a> {
+    pub(crate) policy: &'a Policy,
+    /// Bytes of the data.
+    pub(crate) data_bytes: usize,
+    /// Characters of the user id.
+    pub(crate) user_chars: usize,
+}
+
 /// A row as a request sees it: decoded once, the corrupt one taken as empty and anonymous.
 #[derive(Debug, Clone)]
 pub(crate) struct Base {
@@ -30,9 +40,9 @@ pub(crate) struct Base {
 }
 
 impl Base {
-    pub(crate) fn of(record: SessionRecord, policy: &Policy) -> Base {
+    pub(crate) fn of(record: SessionRecord, rules: Rules<'_>) -> Base {
         match record.try_data() {
-            Ok(data) => Base::with(record, data, policy),
+            Ok(data) => Base::with(record, data, rules),
             Err(error) => Base {
                 record,
                 data: SessionData::new(),
@@ -44,8 +54,8 @@ impl Base {
     }
 
     /// A row whose data is decoded already.
-    pub(crate) fn with(record: SessionRecord, data: SessionData, policy: &Policy) -> Base {
-        let user = user_of(&record, &data, policy);
+    pub(crate) fn with(record: SessionRecord, data: SessionData, rules: Rules<'_>) -> Base {
+        let user = user_of(&record, &data, rules);
         Base { record, data, user, problem: None, is_cached: false }
     }
 
@@ -63,17 +73,20 @@ impl Base {
 }
 
 /// Whose session it is. For lback the data is the authority: Python never changes the column.
-fn user_of(record: &SessionRecord, data: &SessionData, policy: &Policy) -> Option<UserId> {
-    if policy.user_in_data { user_in(data) } else { record.user_id().cloned() }
+fn user_of(record: &SessionRecord, data: &SessionData, rules: Rules<'_>) -> Option<UserId> {
+    if rules.policy.user_in_data { user_in(data, rules.user_chars) } else { record.user_id().cloned() }
 }
 
-fn user_in(data: &SessionData) -> Option<UserId> {
+/// The user that the data names. An id that the column does not hold names none: a revocation goes by the column, and
+/// would not find the session.
+fn user_in(data: &SessionData, user_chars: usize) -> Option<UserId> {
     let text = data.raw(LBACK_USER_ID)?;
-    match data.get::<String>(LBACK_USER_ID) {
+    let user = match data.get::<String>(LBACK_USER_ID) {
         Ok(text) => text.and_then(|text| UserId::new(text).ok()),
         Err(_) if is_integer(text) => UserId::new(text).ok(),
         Err(_) => None,
-    }
+    };
+    user.filter(|user| user.check_fits(user_chars).is_ok())
 }
 
 fn is_integer(text: &str) -> bool {
@@ -123,15 +136,17 @@ fn changed(
     mut data: SessionData,
     user: Option<UserId>,
     changes: &Changes,
-    policy: &Policy,
+    rules: Rules<'_>,
     now: Timestamp,
 ) -> Result<Content, EngineError> {
+    let policy = rules.policy;
     changes.check_taken(&data)?;
-    if let Some(sign_in) = changes.signed_in()
-        && !keeps_data(policy, &data, user.as_ref(), sign_in)
-    {
-        // Another user signed in here in the meantime, or the policy drops anonymous data.
-        data = SessionData::new();
+    if let Some(sign_in) = changes.signed_in() {
+        sign_in.user.check_fits(rules.user_chars)?;
+        if !keeps_data(policy, &data, user.as_ref(), sign_in) {
+            // Another user signed in here in the meantime, or the policy drops anonymous data.
+            data = SessionData::new();
+        }
     }
     changes.apply_to(&mut data, now)?;
     let mut user = changes.signed_in().map(|sign_in| sign_in.user.clone()).or(user);
@@ -139,18 +154,14 @@ fn changed(
         if let Some(sign_in) = changes.signed_in() {
             write_lback_user(&mut data, sign_in)?;
         }
-        user = user_in(&data);
+        user = user_in(&data, rules.user_chars);
     }
     Ok(Content { data, user })
 }
 
-/// The text to store, unless it counts more than `limit` and more than the data `before`.
-fn bounded(
-    data: &SessionData,
-    before: &SessionData,
-    policy: &Policy,
-    limit: usize,
-) -> Result<Arc<str>, EngineError> {
+/// The text to store, unless it counts more than the limit and more than the data `before`.
+fn bounded(data: &SessionData, before: &SessionData, rules: Rules<'_>) -> Result<Arc<str>, EngineError> {
+    let Rules { policy, data_bytes: limit, .. } = rules;
     let text = data.to_text();
     if text.len() > limit {
         // A text that nobody changed may have other separators than one that is assembled.
@@ -181,28 +192,27 @@ impl Fresh {
     }
 
     /// What the request sees from here on, under the name it was stored by.
-    pub(crate) fn into_base(self, record: SessionRecord, policy: &Policy) -> Base {
-        Base::with(record, self.content.data, policy)
+    pub(crate) fn into_base(self, record: SessionRecord, rules: Rules<'_>) -> Base {
+        Base::with(record, self.content.data, rules)
     }
 }
 
 /// The session that begins now, or `None` when there is nothing to store.
 pub(crate) fn fresh(
     changes: &Changes,
-    policy: &Policy,
-    limit: usize,
+    rules: Rules<'_>,
     now: Timestamp,
 ) -> Result<Option<Fresh>, EngineError> {
-    let content = changed(SessionData::new(), None, changes, policy, now)?;
+    let content = changed(SessionData::new(), None, changes, rules, now)?;
     let Content { data, user } = &content;
     if data.is_empty() && user.is_none() && !changes.keeps_empty() {
         return Ok(None);
     }
     let expires_at = match changes.expires_in() {
         Some(first) => now.saturating_add(first),
-        None => policy.expiry(now, &Meta::of(data), now),
+        None => rules.policy.expiry(now, &Meta::of(data), now),
     };
-    let stored = StoredData::Text(bounded(data, &SessionData::new(), policy, limit)?);
+    let stored = StoredData::Text(bounded(data, &SessionData::new(), rules)?);
     Ok(Some(Fresh { content, stored, expires_at, now }))
 }
 
@@ -212,15 +222,14 @@ pub(crate) fn rewrite(
     base: &Base,
     changes: &Changes,
     new_id: Option<SessionId>,
-    policy: &Policy,
-    limit: usize,
+    rules: Rules<'_>,
     now: Timestamp,
 ) -> Result<Option<(Write, SessionData)>, EngineError> {
-    let Base { record, .. } = base;
-    let Content { mut data, user } = changed(base.data.clone(), base.user.clone(), changes, policy, now)?;
+    let (Base { record, .. }, policy) = (base, rules.policy);
+    let Content { mut data, user } = changed(base.data.clone(), base.user.clone(), changes, rules, now)?;
     let meta = Meta::of(&data);
     let Some(id) = new_id else {
-        let text = changes.changes_data().then(|| bounded(&data, &base.data, policy, limit)).transpose()?;
+        let text = changes.changes_data().then(|| bounded(&data, &base.data, rules)).transpose()?;
         let same = |text: &Arc<str>| *record.stored_data() == StoredData::Text(Arc::clone(text));
         if text.as_ref().is_none_or(same) && user.as_ref() == record.user_id() {
             return Ok(None);
@@ -248,7 +257,7 @@ pub(crate) fn rewrite(
         meta.add_previous(record.id());
         meta.store_in(&mut data);
     }
-    let stored = StoredData::Text(bounded(&data, &base.data, policy, limit)?);
+    let stored = StoredData::Text(bounded(&data, &base.data, rules)?);
     let columns = Columns { id, user_id: user, data: stored, created_at, expires_at, updated_at: Some(now) };
     let rotation = Rotation {
         id: record.id(),

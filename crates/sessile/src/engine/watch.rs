@@ -200,7 +200,7 @@ impl Sessions {
         let watchers = &self.inner.watchers;
         match loaded {
             Ok(Some(record)) => {
-                let base = Base::of(record, self.policy());
+                let base = Base::of(record, self.rules());
                 let end = self.policy().end(&base.record, &Meta::of(&base.data));
                 match self.now() < end {
                     true => watchers.lives(id, end),

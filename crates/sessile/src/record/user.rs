@@ -3,12 +3,18 @@
 use std::fmt;
 use std::sync::Arc;
 
-/// Characters that the `user_id` column holds.
-pub const MAX_USER_ID_CHARS: usize = 36;
+/// Characters of the longest user id. A column of a table that sessile makes holds them, an OIDC subject and an e-mail
+/// address fit.
+pub const MAX_USER_ID_CHARS: usize = 255;
 
-/// The user a session belongs to: 1 to 36 characters, as the column `user_id VARCHAR(36)` holds them.
+/// The user a session belongs to: 1 to 255 characters, however many bytes they have.
 ///
-/// Numbers, UUIDs and names all fit: `UserId::new(42)`, `UserId::new(uuid)`, `UserId::new("ada")`.
+/// Numbers, UUIDs, names, e-mail addresses and OIDC subjects all fit: `UserId::new(42)`, `UserId::new(uuid)`,
+/// `UserId::new("ada")`.
+///
+/// A table that [`init`](crate::store::SessionStore::init) makes holds all of them. A table that lback made has
+/// `user_id VARCHAR(36)`: PostgreSQL and MySQL refuse a longer id there, so a login with one returns
+/// [`InvalidUserId::ColumnTooNarrow`] and writes nothing. SQLite stores longer ids whatever the declared length is.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct UserId(Arc<str>);
 
@@ -19,14 +25,14 @@ pub enum InvalidUserId {
     /// Nothing at all; a session without a user has no user id.
     #[error("a user id must not be empty")]
     Empty,
-    /// Longer than the column.
+    /// Longer than any store holds.
     #[error("a user id has at most {MAX_USER_ID_CHARS} characters, this one has {0}")]
     TooLong(usize),
-    /// Longer than this store's column.
+    /// Longer than the column `user_id` of this store's table. Nothing is written.
     #[error(
         "the user id has {chars} characters, the column `user_id` holds {limit}: widen it with `ALTER TABLE sessions \
          ALTER COLUMN user_id TYPE VARCHAR(255)` (PostgreSQL) or `ALTER TABLE sessions MODIFY user_id VARCHAR(255)` \
-         (MySQL, MariaDB), and start the service anew"
+         (MySQL, MariaDB), and restart the service"
     )]
     ColumnTooNarrow {
         /// What it has.
@@ -43,7 +49,7 @@ impl UserId {
     /// The user id written as `user` displays itself.
     ///
     /// # Errors
-    /// If that text is empty, has more than 36 characters or contains a control character.
+    /// If that text is empty, has more than 255 characters or contains a control character.
     pub fn new(user: impl fmt::Display) -> Result<UserId, InvalidUserId> {
         let text = user.to_string();
         let chars = text.chars().count();
@@ -59,8 +65,12 @@ impl UserId {
         Ok(UserId(text.into()))
     }
 
-    /// Refuses an id of more than `limit` characters.
-    pub(crate) fn check_fits(&self, limit: usize) -> Result<(), InvalidUserId> {
+    /// Checks the id against the width of a column: see
+    /// [`SessionStore::user_id_limit`](crate::store::SessionStore::user_id_limit).
+    ///
+    /// # Errors
+    /// [`InvalidUserId::ColumnTooNarrow`] if it has more than `limit` characters.
+    pub fn check_fits(&self, limit: usize) -> Result<(), InvalidUserId> {
         // Most ids are short, and a character has a byte at least.
         let chars = if self.0.len() <= limit { 0 } else { self.0.chars().count() };
         if chars > limit { Err(InvalidUserId::ColumnTooNarrow { chars, limit }) } else { Ok(()) }
@@ -109,10 +119,20 @@ mod tests {
     #[test]
     fn holds_what_the_column_holds() {
         assert_eq!(UserId::new(42).unwrap(), "42");
-        assert!(UserId::new("é".repeat(36)).is_ok());
-        assert_eq!(UserId::new("a".repeat(37)), Err(InvalidUserId::TooLong(37)));
+        assert!(UserId::new("é".repeat(255)).is_ok());
+        assert_eq!(UserId::new("a".repeat(256)), Err(InvalidUserId::TooLong(256)));
         assert_eq!(UserId::new(""), Err(InvalidUserId::Empty));
         assert_eq!(UserId::new("a\0"), Err(InvalidUserId::ControlCharacter));
         assert_eq!(UserId::new("a\nb"), Err(InvalidUserId::ControlCharacter));
+    }
+
+    #[test]
+    fn a_column_counts_characters() {
+        let narrow = |chars| Err(InvalidUserId::ColumnTooNarrow { chars, limit: 36 });
+        for character in ["a", "é", "👩"] {
+            let user = |chars| UserId::new(character.repeat(chars)).unwrap();
+            assert_eq!(user(36).check_fits(36), Ok(()));
+            assert_eq!(user(37).check_fits(36), narrow(37));
+        }
     }
 }

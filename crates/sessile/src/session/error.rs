@@ -13,11 +13,12 @@ use crate::store::StoreError;
 pub enum SessionError {
     /// Loading or committing failed.
     #[error(transparent)]
-    Engine(#[from] EngineError),
+    Engine(EngineError),
     /// A value cannot be read as the type that was asked for, or cannot be written as JSON.
     #[error(transparent)]
     Data(#[from] DataError),
-    /// The user id cannot be stored.
+    /// The user id cannot be stored: it is no user id, or the column `user_id` is too narrow for it. A login returns
+    /// this before anything is written; the commit returns it where the column is narrower than the store knew.
     #[error(transparent)]
     UserId(#[from] InvalidUserId),
     /// A key that the handler requires is not there.
@@ -67,8 +68,17 @@ impl SessionError {
     }
 }
 
+impl From<EngineError> for SessionError {
+    fn from(error: EngineError) -> SessionError {
+        match error {
+            EngineError::UserId(error) => SessionError::UserId(error),
+            error => SessionError::Engine(error),
+        }
+    }
+}
+
 impl From<StoreError> for SessionError {
     fn from(error: StoreError) -> SessionError {
-        SessionError::Engine(error.into())
+        EngineError::from(error).into()
     }
 }

@@ -4,7 +4,7 @@ use std::error::Error;
 use std::time::Duration;
 
 use super::group::Unanswered;
-use crate::record::{SessionId, Visible};
+use crate::record::{InvalidUserId, SessionId, Visible};
 
 type Source = Box<dyn Error + Send + Sync>;
 
@@ -101,6 +101,10 @@ pub enum StoreError {
         /// How many rows are left.
         pending: usize,
     },
+
+    /// The user id of a write is longer than the column `user_id` holds. Nothing is written.
+    #[error(transparent)]
+    UserId(#[from] InvalidUserId),
 
     /// The database refused, for another reason.
     #[error("the {store} store failed to {}", Visible(.action))]

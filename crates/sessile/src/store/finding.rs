@@ -10,6 +10,8 @@ use std::error::Error;
 use std::time::Duration;
 
 use super::{SessionStore, StoreError};
+#[cfg(any(feature = "mysql", feature = "postgres"))]
+use crate::record::MAX_USER_ID_CHARS;
 use crate::record::{Clock, Timestamp};
 
 /// One thing that was looked at: see [`SessionStore::examine`].
@@ -172,6 +174,34 @@ pub(super) fn indexes(has: impl Fn(&str) -> bool, remedy: &str) -> Finding {
     let meanings: Vec<_> = missing.iter().map(|(_, meaning)| *meaning).collect();
     Finding::note("indexes", format!("none on {}", columns.join(", none on ")), meanings.join(" "))
         .with_remedy(remedy)
+}
+
+/// The longest user id that the column holds, if it is shorter than the longest there is; `alter` begins what widens
+/// the column to a type. One that does not even hold a UUID is wrong.
+#[cfg(any(feature = "mysql", feature = "postgres"))]
+pub(super) fn user_column(
+    declared: &str,
+    chars: Option<u64>,
+    alter: impl Fn(&str) -> String,
+) -> Option<Finding> {
+    const UUID: u64 = 36;
+    const ALL: u64 = MAX_USER_ID_CHARS as u64;
+    let chars = chars.filter(|&chars| chars < ALL)?;
+    let seen = format!("user_id is {declared}");
+    let finding = if chars < UUID {
+        let meaning = format!(
+            "Users whose id has more than {chars} characters cannot sign in: a UUID has {UUID}, e-mail addresses and \
+             OIDC subjects are often longer. Services read the width when they start."
+        );
+        Finding::wrong("user_id", seen, meaning)
+    } else {
+        let meaning = format!(
+            "Users whose id has more than {chars} characters cannot sign in: e-mail addresses and OIDC subjects are \
+             often longer. Nothing has to be done where no id is. Services read the width when they start."
+        );
+        Finding::note("user_id", seen, meaning)
+    };
+    Some(finding.with_remedy(alter(&format!("VARCHAR({ALL})"))))
 }
 
 /// What may be done to the table, and what stops where it may not; `grant` begins what gives the rights.

@@ -49,6 +49,7 @@ pub(crate) fn shared(error: &Arc<StoreError>) -> StoreError {
         },
         StoreError::Timeout { store, after } => StoreError::Timeout { store, after: *after },
         StoreError::Malformed(row) => StoreError::Malformed(row.clone()),
+        StoreError::UserId(error) => StoreError::UserId(*error),
         StoreError::Schema { problem, remedy } => {
             StoreError::Schema { problem: problem.clone(), remedy: remedy.clone() }
         }

@@ -54,6 +54,8 @@ mod tls;
 #[cfg(any(feature = "sqlite", feature = "redis"))]
 mod trial;
 mod url;
+#[cfg(any(feature = "postgres", feature = "mysql"))]
+mod user_column;
 #[cfg(any(feature = "postgres", feature = "redis"))]
 mod wave;
 mod write;
@@ -115,7 +117,9 @@ pub trait SessionStore: Send + Sync + 'static {
     /// A short name for messages: `sqlite`, `memory`. No address, no password.
     fn name(&self) -> &'static str;
 
-    /// Characters of the longest user id that the store holds: the width of its column, where it has one.
+    /// Returns the characters of the longest user id that the store holds, at most [`MAX_USER_ID_CHARS`]: the width
+    /// of its column, where that limits it. Costs no statement. A store whose column is narrower overrides it, and
+    /// refuses a longer id in a write with [`StoreError::UserId`]: it never cuts one.
     fn user_id_limit(&self) -> usize {
         MAX_USER_ID_CHARS
     }

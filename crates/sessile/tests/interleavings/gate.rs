@@ -125,6 +125,9 @@ impl SessionStore for Gate {
     fn name(&self) -> &'static str {
         "gate"
     }
+    fn user_id_limit(&self) -> usize {
+        self.store.user_id_limit()
+    }
     async fn load(&self, id: SessionId) -> Loaded {
         let work = async {
             let loaded = self.store.load(id).await;

@@ -31,6 +31,9 @@ impl<S: SessionStore> SessionStore for InTurn<S> {
     fn name(&self) -> &'static str {
         self.next().name()
     }
+    fn user_id_limit(&self) -> usize {
+        self.stores.iter().map(SessionStore::user_id_limit).min().unwrap()
+    }
     async fn load(&self, id: SessionId) -> Loaded {
         self.next().load(id).await
     }

@@ -144,6 +144,9 @@ impl SessionStore for Watched {
     fn name(&self) -> &'static str {
         "watched"
     }
+    fn user_id_limit(&self) -> usize {
+        self.store.user_id_limit()
+    }
     async fn load(&self, id: SessionId) -> Loaded {
         self.looked_up.fetch_add(1, Ordering::SeqCst);
         self.ask().await?;

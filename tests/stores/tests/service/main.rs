@@ -8,3 +8,4 @@ mod costs;
 mod isolation;
 mod outages;
 mod stage;
+mod user_ids;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use indicatif::ProgressBar;
 use sessile::SessionId;
-use sessile::record::{SessionRecord, Timestamp};
+use sessile::record::{InvalidUserId, SessionRecord, Timestamp};
 use sessile::store::{Loaded, Outcome, SessionStore, StoreError, Write};
 
 use super::Prefer;
@@ -143,7 +143,14 @@ impl Transfer {
                 Err(error) => return Err(error.into()),
             };
             let record = if self.is_dated { record } else { dated(&record, there.as_ref(), self.now) };
-            match judge(&record, there.as_ref(), known, self.is_dated, self.prefer, self.now) {
+            let verdict = judge(&record, there.as_ref(), known, self.is_dated, self.prefer, self.now);
+            if matches!(verdict, Verdict::Insert | Verdict::Replace(_))
+                && let Err(error) = self.check_user(&record)
+            {
+                self.fail(id, &error.to_string());
+                continue;
+            }
+            match verdict {
                 Verdict::Insert => {
                     let writes = vec![Write::Insert(record.clone())];
                     planned.push(Planned { record, writes, is_new: true });
@@ -162,6 +169,14 @@ impl Transfer {
             }
         }
         Ok(planned)
+    }
+
+    /// Whether the target's column holds the user id: a dry run tells it too.
+    fn check_user(&self, record: &SessionRecord) -> Result<(), InvalidUserId> {
+        match (&self.target, record.user_id()) {
+            (Some(target), Some(user)) => user.check_fits(target.user_id_limit()),
+            _ => Ok(()),
+        }
     }
 
     /// What the target has under these ids.

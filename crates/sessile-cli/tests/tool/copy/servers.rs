@@ -62,6 +62,39 @@ fn what_the_server_cannot_hold_is_named() {
     assert_counts(&serde_json::from_str(&ran.out).unwrap(), &[("read", 5), ("copied", 4), ("failed", 1)]);
 }
 
+/// [F04] A table that lback made holds user ids of 36 characters: a session with a longer one stays, and is named; the
+/// others are copied, and it is too when the column is wide enough. A dry run tells the same.
+#[test]
+fn a_user_id_that_the_column_does_not_hold_is_named() {
+    for (backend, alter) in [(Backend::Postgres, "ALTER user_id TYPE"), (Backend::MariaDb, "MODIFY user_id")]
+    {
+        let (pair, place) = (Pair::new(), backend.shared());
+        pair.place.sql(WILD);
+        pair.place.sql(&format!("UPDATE sessions SET user_id = '{}' WHERE user_id = 'ada'", "é".repeat(37)));
+        let (from, url) = (pair.place.store(), place.url());
+        pair.place.run(["init", "--store", &url]).done();
+        let table = url.rsplit_once("table=").unwrap().1;
+        let widen = |length: usize| {
+            place.query(&format!("ALTER TABLE {table} {alter} VARCHAR({length})")).unwrap();
+        };
+        widen(36);
+        let copy = |more: &[&str]| {
+            let ran = pair.place.run([&["copy", "--from", &from, "--to", &url, "--json"], more].concat());
+            assert_eq!(ran.code, 1, "{ran:?}");
+            let named = "session 00000000-0000-4000-8000-000000000001 was not copied: the user id has 37 characters, the \
+                column `user_id` holds 36: ";
+            assert!(ran.err.contains(named), "{ran:?}");
+            let counts = serde_json::from_str(&ran.out).unwrap();
+            assert_counts(&counts, &[("read", 5), ("copied", 4), ("failed", 1)]);
+        };
+        copy(&["--dry-run"]);
+        copy(&[]);
+        widen(255);
+        let ran = pair.place.run(["copy", "--from", &from, "--to", &url, "--json"]);
+        assert_counts(&ran.json(), &[("read", 5), ("copied", 1), ("present", 4)]);
+    }
+}
+
 fn password(url: &str) -> String {
     let credentials = url.split('@').next().unwrap();
     credentials.rsplit(':').next().unwrap().to_owned()

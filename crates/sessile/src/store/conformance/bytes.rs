@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::subject::{Row, Subject, at, row, text, update};
 use super::verdict::{Failure, Verdict, same};
-use crate::record::{StoredData, Timestamp};
+use crate::record::{MAX_USER_ID_CHARS, StoredData, Timestamp};
 use crate::store::{Expiry, Liveness, Update, Write};
 
 /// Texts that a collation, a codec or a normalising column takes for one another.
@@ -144,12 +144,17 @@ pub(super) async fn times_are_compared_as_times(store: Subject) -> Verdict {
     same(&live.contains(&rows[0].id()), &false, "a row of the year 1 is live in the year 1")
 }
 
-/// [F04] [H01] 36 characters of any script, quotes, wildcards: each is a user of their own.
+/// [F04] [H01] As many characters as the store's limit of any script, quotes, wildcards: each is a user of their own,
+/// also where only the last character differs.
 pub(super) async fn user_ids_are_compared_byte_for_byte(store: Subject) -> Verdict {
-    let thirty_six = ["a".repeat(36), "é".repeat(36), "👩".repeat(36)];
+    let limit = store.0.user_id_limit();
+    same(&(1..=MAX_USER_ID_CHARS).contains(&limit), &true, format!("user ids of {limit} characters"))?;
+    let longest = ["a", "é", "👩"].map(|character| character.repeat(limit));
+    let other = "a".repeat(limit - 1) + "b";
     let names =
         ["ada", "Ada", "ada ", " ada", "é", "e\u{301}", "a'da", "a\"da", "%", "_da", "*", "a\\da", "0", "00"];
-    let names: Vec<&str> = names.into_iter().chain(thirty_six.iter().map(String::as_str)).collect();
+    let names: Vec<&str> =
+        names.into_iter().chain(longest.iter().chain([&other]).map(String::as_str)).collect();
     let rows: Vec<Row> = (1..).zip(&names).map(|(number, name)| row(number).user(name)).collect();
     let rows: Vec<_> = rows.into_iter().map(Row::build).collect();
     store.insert(&rows).await?;

@@ -12,9 +12,9 @@ use super::batch::{self, Lines};
 use super::call::{foregone, outcome, statement};
 use super::fault::{Fault, NAME, Place, unavailable};
 use super::pool::{Dialler, Duty, Pool, Turn};
-use super::row;
 use super::session::{Session, in_time};
-use super::sql::Kept;
+use super::sql::{Kept, Sql};
+use super::{row, schema};
 use crate::record::{SessionId, SessionRecord};
 use crate::store::answer::{Answer, Applied, Maker};
 use crate::store::backoff::short_pause;
@@ -36,6 +36,7 @@ pub(super) struct Writer {
     retries: Arc<Pool>,
     blocked: BlockedWrites,
     place: Arc<Place>,
+    sql: Arc<Sql>,
 }
 
 impl Writer {
@@ -45,13 +46,15 @@ impl Writer {
             retries: Pool::new(dialler, Duty::Retries, 1),
             blocked: BlockedWrites::new(dialler.place.lock_wait),
             place: Arc::clone(&dialler.place),
+            sql: Arc::clone(&dialler.sql),
         }
     }
 
     /// The answer to a write that waits for its row, if it has to; it then takes no connection and no place in a
     /// batch.
     pub(super) fn queued(self: &Arc<Writer>, write: &Write) -> Option<Answer> {
-        if !self.blocked.concern(write) || foregone(write, &self.place).is_some() {
+        let goes_on = self.place.user.is_due([write]) || foregone(write, &self.place).is_some();
+        if !self.blocked.concern(write) || goes_on {
             return None;
         }
         Some(self.queue(write.clone()))
@@ -69,24 +72,45 @@ impl Writer {
 
     /// Makes one write.
     pub(super) async fn make_one(self: &Arc<Writer>, turn: Turn, write: Write) -> Answer {
+        let mut seat = match turn.seat().await {
+            Ok(seat) => seat,
+            Err(fault) => return Answer::Now(self.told(Err(fault))),
+        };
+        if let Err(fault) = self.see_column(&mut seat, [&write]).await {
+            return Answer::Now(self.told(Err(fault)));
+        }
         if let Some(made) = foregone(&write, &self.place) {
             return Answer::Now(self.told(made));
         }
-        let made = match turn.seat().await {
-            // It would wait a second for a locked row, and rows are being locked.
-            Ok(seat) if seat.waits_for_locks && seat.skips && self.blocked.has_seen_locks() => {
-                return self.queue(write);
-            }
-            Ok(mut seat) => self.alone(&mut seat, &write).await,
-            Err(fault) => Err(fault),
-        };
-        match made {
+        // It would wait a second for a locked row, and rows are being locked.
+        if seat.waits_for_locks && seat.skips && self.blocked.has_seen_locks() {
+            return self.queue(write);
+        }
+        match self.alone(&mut seat, &write).await {
             Err(fault) if fault.is_locked() || fault.is_collision() => self.queue(write),
             made => Answer::Now(self.told(made)),
         }
     }
 
+    /// Looks at the table, if one of these writes names a user and there was no table before.
+    async fn see_column<'a>(
+        &self,
+        session: &mut Session,
+        writes: impl IntoIterator<Item = &'a Write>,
+    ) -> Result<(), Fault> {
+        if !self.place.user.is_due(writes) {
+            return Ok(());
+        }
+        in_time(&self.place.limit, schema::look(session, &self.sql, &self.place)).await.map(drop)
+    }
+
     async fn made(self: &Arc<Writer>, writes: &[Write]) -> Vec<Answer> {
+        if self.place.user.is_due(writes) {
+            let looked = async { self.see_column(&mut *self.grouped.seat().await?, writes).await };
+            if let Err(fault) = looked.await {
+                return writes.iter().map(|_| Answer::Now(Err(self.error(fault.clone())))).collect();
+            }
+        }
         let mut made: Vec<Option<Made>> = writes.iter().map(|write| foregone(write, &self.place)).collect();
         let mut held = Held::default();
         let mut open = Vec::with_capacity(writes.len());
@@ -243,7 +267,18 @@ impl Writer {
 
     /// One write in a transaction of its own.
     async fn alone(&self, session: &mut Session, write: &Write) -> Made {
-        in_time(&self.place.limit, self.bare(session, write)).await
+        let made = async {
+            match self.bare(session, write).await {
+                // Whether it was the user id: the table was altered after it was looked at, so it is looked at again.
+                Err(fault) if fault.is_too_long() => {
+                    schema::look(session, &self.sql, &self.place).await?;
+                    self.place.user.check(write).map_err(Fault::UserId)?;
+                    Err(fault)
+                }
+                made => made,
+            }
+        };
+        in_time(&self.place.limit, made).await
     }
 
     async fn bare(&self, session: &mut Session, write: &Write) -> Made {

@@ -215,7 +215,7 @@ impl Line {
 }
 
 /// Ids, times and user of a row in a statement.
-const BESIDE_A_ROW: usize = 1_024;
+const BESIDE_A_ROW: usize = 2_048;
 
 /// What the server picks by an id is text, whatever it is to become.
 fn picked(value: Value) -> Value {

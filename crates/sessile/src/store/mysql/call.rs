@@ -15,8 +15,8 @@ use crate::store::{Expiry, Outcome, Write};
 /// What a message may hold beside the data.
 pub(super) const BESIDE: u64 = 4_096;
 
-/// What needs no database: data that no text column can equal, or hold; and what the server would take
-/// for an attack, and close the connection with everybody's writes.
+/// What needs no database: data that no text column can equal, or hold; a user id that is longer than its column; and
+/// what the server would take for an attack, and close the connection with everybody's writes.
 pub(super) fn foregone(write: &Write, place: &Place) -> Option<Made> {
     let (expected, data, record) = match write {
         Write::Insert(record) => (None, 0, Some(record)),
@@ -29,6 +29,9 @@ pub(super) fn foregone(write: &Write, place: &Place) -> Option<Made> {
     }
     if record.is_some_and(|record| !is_text(record.stored_data())) {
         return Some(Err(Fault::Other("the column holds only text".to_owned())));
+    }
+    if let Err(error) = place.user.check(write) {
+        return Some(Err(Fault::UserId(error)));
     }
     let stored = |data: &StoredData| data.len();
     let bytes = data + expected.map_or(0, stored) + record.map_or(0, |record| stored(record.stored_data()));

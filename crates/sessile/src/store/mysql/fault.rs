@@ -10,10 +10,12 @@ use std::time::Duration;
 use mysql_async::{DriverError, IoError, ServerError};
 
 use super::tunnel::Failure;
+use crate::record::InvalidUserId;
 use crate::store::StoreError;
 use crate::store::limit::TimeLimit;
 use crate::store::tls;
 use crate::store::url::for_shell;
+use crate::store::user_column::UserColumn;
 
 pub(super) const NAME: &str = "mysql";
 
@@ -34,6 +36,8 @@ pub(super) struct Place {
     pub(super) digits: AtomicU32,
     /// Bytes that `data` holds.
     pub(super) data: AtomicU64,
+    /// How wide `user_id` is.
+    pub(super) user: UserColumn,
     /// Bytes that the server takes in one message.
     pub(super) packet: AtomicU64,
 }
@@ -49,6 +53,8 @@ pub(super) enum Fault {
     Slow,
     /// The server refused.
     Refused(Refusal),
+    /// The column does not hold the user id: nothing was sent, or the server refused it.
+    UserId(InvalidUserId),
     /// Anything else, such as an answer that makes no sense.
     Other(String),
 }
@@ -73,6 +79,7 @@ impl fmt::Display for Fault {
         match self {
             Fault::Refused(refusal) => refusal.fmt(f),
             Fault::Slow => f.write_str("no answer in time"),
+            Fault::UserId(error) => error.fmt(f),
             Fault::Away(why) | Fault::Cut(why) | Fault::Other(why) => f.write_str(why),
         }
     }
@@ -228,6 +235,11 @@ impl Fault {
         self.is(&[1061])
     }
 
+    /// Whether a text was longer than its column.
+    pub(super) fn is_too_long(&self) -> bool {
+        self.is(code::TOO_LONG)
+    }
+
     /// Whether the way to the server is what failed, so that nothing can be known of the statement.
     pub(super) fn is_outage(&self) -> bool {
         matches!(self, Fault::Away(_) | Fault::Cut(_) | Fault::Slow)
@@ -249,6 +261,7 @@ impl Place {
             )),
             Fault::Slow => StoreError::Timeout { store: NAME, after: self.limit.length() },
             Fault::Other(what) => backend(action, what),
+            Fault::UserId(error) => error.into(),
             Fault::Refused(refusal) => self.refused(action, refusal),
         }
     }

@@ -235,6 +235,12 @@ impl SessionStore for MySqlStore {
         usize::try_from(bytes).ok()
     }
 
+    /// As it was at the connect, or at the last `init` or `check`. A table that is made later is looked at before the
+    /// first write that names a user, and one that is altered when the server refuses a user id.
+    fn user_id_limit(&self) -> usize {
+        self.0.place.user.limit()
+    }
+
     async fn load(&self, id: SessionId) -> Loaded {
         match self.0.reader.free() {
             Some(turn) => {

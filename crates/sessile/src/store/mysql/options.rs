@@ -17,6 +17,7 @@ use super::tunnel::Tunnel;
 use crate::store::StoreError;
 use crate::store::limit::TimeLimit;
 use crate::store::tls::SslMode;
+use crate::store::user_column::UserColumn;
 
 /// A server that is gone without a word is noticed in a minute, not in two hours.
 const KEEPALIVE: Duration = Duration::from_secs(30);
@@ -125,6 +126,7 @@ impl MySqlOptions {
             lock_wait: Duration::from_secs((self.timeout * 4 / 5).as_secs().max(1)),
             digits: AtomicU32::new(6),
             data: AtomicU64::new(u64::MAX),
+            user: UserColumn::unseen(),
             packet: AtomicU64::new(u64::MAX),
         });
         Ok(Dialler::new(way(address)?, place, sql))

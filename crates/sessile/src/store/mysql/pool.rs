@@ -275,7 +275,7 @@ impl Dialler {
             Some(Err(fault)) if fault.is_not_let_in() && self.has_connected.load(Ordering::Relaxed) => {
                 Err(Fault::Away(format!("{fault}; check user, password and database in the store URL")))
             }
-            Some(Err(Fault::Refused(refusal))) => Err(Fault::Refused(refusal)),
+            Some(Err(fault @ (Fault::Refused(_) | Fault::UserId(_)))) => Err(fault),
             Some(Err(Fault::Cut(why) | Fault::Other(why) | Fault::Away(why))) => Err(Fault::Away(why)),
             Some(Err(Fault::Slow)) | None => {
                 Err(Fault::Away(format!("no answer within {} ms", self.place.limit.length().as_millis())))

@@ -13,7 +13,7 @@ use crate::store::StoreError;
 /// The columns, the types that will do for each, and what to make it.
 const COLUMNS: [(&str, &[&str], &str); 6] = [
     ("id", &["varchar", "char"], "VARCHAR(36)"),
-    ("user_id", &["varchar", "char"], "VARCHAR(36)"),
+    ("user_id", &["varchar", "char"], "VARCHAR(255)"),
     ("data", &["mediumtext", "longtext", "text", "varchar"], "MEDIUMTEXT"),
     ("created_at", TIMES, "DATETIME(6)"),
     ("expires_at", TIMES, "DATETIME(6)"),
@@ -44,7 +44,7 @@ pub(super) fn text(sql: &Sql) -> String {
     format!("{};\n", sql.create_table)
 }
 
-/// The columns as the server describes them, and how exact the expiry is, noted.
+/// The columns as the server describes them; what they hold is noted.
 pub(super) async fn look(session: &mut Session, sql: &Sql, place: &Place) -> Result<Vec<Row>, Fault> {
     let columns = session.survey(sql::CHECK, vec![Value::from(&*sql.name)]).await?;
     if let Some(digits) = column(&columns, "expires_at").and_then(|row| number_at(row, 2)) {
@@ -52,6 +52,9 @@ pub(super) async fn look(session: &mut Session, sql: &Sql, place: &Place) -> Res
     }
     if let Some(bytes) = column(&columns, "data").and_then(|row| number_at(row, 5)) {
         place.data.store(bytes, Ordering::Relaxed);
+    }
+    if let Some(row) = column(&columns, "user_id") {
+        place.user.see(number_at(row, 6));
     }
     Ok(columns)
 }

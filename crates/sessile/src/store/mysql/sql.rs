@@ -66,14 +66,16 @@ const STATS: &str = "SELECT COUNT(CASE WHEN expires_at > ? THEN 1 END), \
     CAST(COALESCE(SUM(CASE WHEN expires_at > ? THEN OCTET_LENGTH(data) END), 0) AS UNSIGNED), \
     MIN(CASE WHEN expires_at <= ? THEN expires_at END) FROM @table";
 
-/// Each column with its type and precision; of the table its engine and whether `id` alone is unique.
+/// Each column with its type and precision; of the table its engine and whether `id` alone is unique; last, how many
+/// bytes and how many characters the column holds.
 /// No row: no table, or no right to see it.
 pub(super) const CHECK: &str = "SELECT c.COLUMN_NAME, c.DATA_TYPE, c.DATETIME_PRECISION, t.ENGINE, \
     (SELECT COUNT(*) FROM information_schema.STATISTICS s WHERE s.TABLE_SCHEMA = c.TABLE_SCHEMA \
         AND s.TABLE_NAME = c.TABLE_NAME AND s.NON_UNIQUE = 0 AND s.SEQ_IN_INDEX = 1 \
         AND s.COLUMN_NAME = 'id' AND NOT EXISTS (SELECT 1 FROM information_schema.STATISTICS m \
             WHERE m.TABLE_SCHEMA = s.TABLE_SCHEMA AND m.TABLE_NAME = s.TABLE_NAME \
-            AND m.INDEX_NAME = s.INDEX_NAME AND m.SEQ_IN_INDEX = 2)), c.CHARACTER_OCTET_LENGTH \
+            AND m.INDEX_NAME = s.INDEX_NAME AND m.SEQ_IN_INDEX = 2)), c.CHARACTER_OCTET_LENGTH, \
+    c.CHARACTER_MAXIMUM_LENGTH \
     FROM information_schema.COLUMNS c JOIN information_schema.TABLES t \
         ON t.TABLE_SCHEMA = c.TABLE_SCHEMA AND t.TABLE_NAME = c.TABLE_NAME \
     WHERE c.TABLE_SCHEMA = DATABASE() AND c.TABLE_NAME = ?";
@@ -93,9 +95,9 @@ pub(super) const SEEN_SETTINGS: &str = "SHOW GLOBAL VARIABLES WHERE Variable_nam
 pub(super) const SEEN_STATUS: &str = "SHOW GLOBAL STATUS WHERE Variable_name IN ('Threads_connected', \
     'Slaves_connected', 'Rpl_semi_sync_master_status', 'Rpl_semi_sync_source_status')";
 
-/// Each column with its whole type, its length, its character set, and the digits of a second.
+/// Each column with its whole type, its length, its character set, the digits of a second, and its collation.
 pub(super) const SEEN_COLUMNS: &str = "SELECT COLUMN_NAME, COLUMN_TYPE, CHARACTER_MAXIMUM_LENGTH, \
-    CHARACTER_SET_NAME, DATETIME_PRECISION FROM information_schema.COLUMNS \
+    CHARACTER_SET_NAME, DATETIME_PRECISION, COLLATION_NAME FROM information_schema.COLUMNS \
     WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = ?";
 
 /// A row's whole life, to be undone. The key is no session's and no other connection's.
@@ -111,9 +113,10 @@ pub(super) const BEGIN: &str = "START TRANSACTION";
 pub(super) const COMMIT: &str = "COMMIT";
 pub(super) const ROLLBACK: &str = "ROLLBACK";
 
+/// Only in rows of this format may an index have as many bytes as the user has.
 const CREATE_TABLE: &str = "CREATE TABLE IF NOT EXISTS @table (
   id VARCHAR(36) NOT NULL,
-  user_id VARCHAR(36),
+  user_id VARCHAR(255),
   data MEDIUMTEXT,
   created_at DATETIME(6),
   expires_at DATETIME(6) NOT NULL,
@@ -121,7 +124,7 @@ const CREATE_TABLE: &str = "CREATE TABLE IF NOT EXISTS @table (
   PRIMARY KEY (id),
   KEY @user_index (user_id),
   KEY @expiry_index (expires_at)
-) ENGINE=InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin";
+) ENGINE=InnoDB ROW_FORMAT=DYNAMIC DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin";
 
 const CREATE_INDEX: &str = "CREATE INDEX @index ON @table (@column)";
 

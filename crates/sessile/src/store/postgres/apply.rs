@@ -16,8 +16,8 @@ use tokio_postgres::Row;
 use super::call::{Call, Value, calls, foregone, lookups, parameters};
 use super::fault::{Fault, NAME, Place};
 use super::link::{Dialler, Duty, Link, Transaction};
-use super::row;
-use super::sql::Kept;
+use super::sql::{Kept, Sql};
+use super::{row, schema};
 use crate::record::SessionId;
 use crate::store::answer::{Answer, Applied, Maker};
 use crate::store::backoff::short_pause;
@@ -46,6 +46,7 @@ pub(super) struct Writer {
     retries: Link,
     blocked: BlockedWrites,
     place: Arc<Place>,
+    sql: Arc<Sql>,
 }
 
 /// A connection for batches.
@@ -66,6 +67,7 @@ impl Writer {
             retries: Link::start(dialler, Duty::Retries(wait)),
             blocked: BlockedWrites::new(dialler.place.lock_wait),
             place: Arc::clone(&dialler.place),
+            sql: Arc::clone(&dialler.sql),
         }
     }
 
@@ -93,14 +95,21 @@ impl Writer {
 
     /// The answer to a write that waits for its row, if it has to; it then takes no place in a batch.
     pub(super) fn queued(self: &Arc<Writer>, write: &Write) -> Option<Answer> {
-        if !self.blocked.concern(write) || foregone(write).is_some() {
+        let goes_on = self.place.user.is_due([write]) || foregone(write, &self.place).is_some();
+        if !self.blocked.concern(write) || goes_on {
             return None;
         }
         blocked_writes::queue(self, [write.clone()]).pop()
     }
 
     async fn made(self: &Arc<Writer>, writes: &[Write]) -> Vec<Answer> {
-        let mut made: Vec<Option<Made>> = writes.iter().map(foregone).collect();
+        let grouped = self.grouped();
+        if self.place.user.is_due(writes)
+            && let Err(fault) = schema::look(grouped.link(), &self.sql, &self.place).await
+        {
+            return writes.iter().map(|_| Answer::Now(Err(self.error(fault.clone())))).collect();
+        }
+        let mut made: Vec<Option<Made>> = writes.iter().map(|write| foregone(write, &self.place)).collect();
         let mut held = Held::default();
         let mut open = Vec::with_capacity(writes.len());
         for (at, write) in writes.iter().enumerate().filter(|(at, _)| made[*at].is_none()) {
@@ -110,7 +119,6 @@ impl Writer {
                 open.push(at);
             }
         }
-        let grouped = self.grouped();
         match self.together(grouped.link(), writes, &open).await {
             Err(fault) if fault.is_locked() => open.iter().for_each(|&at| held.add(at, &writes[at])),
             Err(fault) if !fault.is_outage() => {
@@ -256,7 +264,23 @@ impl Writer {
         };
         match answer {
             Err(fault) if fault.is_locked() => held.add(at, &writes[at]),
-            answer => made[at] = Some(unless_taken(&writes[at], answer)),
+            answer => {
+                let answer = self.explained(link, &writes[at], answer).await;
+                made[at] = Some(unless_taken(&writes[at], answer));
+            }
+        }
+    }
+
+    /// Tells whether it was the user id, where the server refused a text as too long: the table was altered after it
+    /// was looked at, so it is looked at again.
+    async fn explained(&self, link: &Link, write: &Write, made: Made) -> Made {
+        match made {
+            Err(fault) if fault.is_too_long() => {
+                schema::look(link, &self.sql, &self.place).await?;
+                self.place.user.check(write).map_err(Fault::UserId)?;
+                Err(fault)
+            }
+            made => made,
         }
     }
 

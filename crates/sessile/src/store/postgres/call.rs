@@ -6,7 +6,7 @@ use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 
 use super::apply::Made;
-use super::fault::Fault;
+use super::fault::{Fault, Place};
 use super::link::Parameter;
 use super::row::{self, Bound, Key, Micros};
 use super::sql::Kept;
@@ -22,8 +22,8 @@ pub(super) struct Call {
     places: Vec<usize>,
 }
 
-/// What needs no database: data that no text column can equal, or hold.
-pub(super) fn foregone(write: &Write) -> Option<Made> {
+/// What needs no database: data that no text column can equal, or hold, and a user id that is longer than its column.
+pub(super) fn foregone(write: &Write, place: &Place) -> Option<Made> {
     let (expected, data, record) = match write {
         Write::Insert(record) => (None, None, Some(record)),
         Write::Update(update) => (Some(&update.expected), update.data.text(), None),
@@ -43,7 +43,7 @@ pub(super) fn foregone(write: &Write) -> Option<Made> {
     if !storable {
         return Some(Err(Fault::Other("PostgreSQL holds only text there, and no NUL in it".to_owned())));
     }
-    None
+    place.user.check(write).err().map(|error| Err(Fault::UserId(error)))
 }
 
 fn is_storable(data: &StoredData) -> bool {

@@ -9,10 +9,12 @@ use std::time::Duration;
 
 use tokio_postgres::error::{DbError, Severity, SqlState};
 
+use crate::record::InvalidUserId;
 use crate::store::StoreError;
 use crate::store::limit::TimeLimit;
 use crate::store::tls;
 use crate::store::url::for_shell;
+use crate::store::user_column::UserColumn;
 
 pub(super) const NAME: &str = "postgres";
 
@@ -35,6 +37,8 @@ pub(super) struct Place {
     pub(super) limit: TimeLimit,
     /// How long a write waits for a row that somebody else has locked.
     pub(super) lock_wait: Duration,
+    /// How wide `user_id` is.
+    pub(super) user: UserColumn,
 }
 
 /// What went wrong. It can be told to many callers, which an error cannot.
@@ -51,6 +55,8 @@ pub(super) enum Fault {
     /// A pooler serves each transaction by another process of the server, and the store was not told to expect
     /// that.
     Pooled,
+    /// The column does not hold the user id: nothing was sent, or the server refused it.
+    UserId(InvalidUserId),
     /// Anything else, such as an answer that makes no sense.
     Other(String),
 }
@@ -120,6 +126,7 @@ impl Fault {
             Fault::Away(why) | Fault::Cut(why) | Fault::Other(why) => why.clone(),
             Fault::Slow => "no answer".to_owned(),
             Fault::Pooled => POOLED.to_owned(),
+            Fault::UserId(error) => error.to_string(),
             Fault::Refused(refusal) => refusal.to_string(),
         }
     }
@@ -146,6 +153,11 @@ impl Fault {
         self.is(&[SqlState::FEATURE_NOT_SUPPORTED, SqlState::INVALID_SQL_STATEMENT_NAME])
     }
 
+    /// Whether a text was longer than its column.
+    pub(super) fn is_too_long(&self) -> bool {
+        self.is(&[SqlState::STRING_DATA_RIGHT_TRUNCATION])
+    }
+
     /// Whether the way to the server is what failed, so that nothing can be known of the statement.
     pub(super) fn is_outage(&self) -> bool {
         matches!(self, Fault::Away(_) | Fault::Cut(_) | Fault::Slow)
@@ -167,6 +179,7 @@ impl Place {
             )),
             Fault::Slow => StoreError::Timeout { store: NAME, after: self.limit.length() },
             Fault::Pooled => self.pooled(),
+            Fault::UserId(error) => error.into(),
             Fault::Other(what) => backend(action, what),
             Fault::Refused(refusal) => self.refused(action, refusal),
         }

@@ -590,7 +590,7 @@ impl Dialler {
         let dialled = tokio::time::timeout(limit.saturating_mul(hosts), attempt).await;
         match dialled {
             Ok(Ok(connected)) => Ok(connected),
-            Ok(Err(fault @ (Fault::Refused(_) | Fault::Pooled))) => Err(fault),
+            Ok(Err(fault @ (Fault::Refused(_) | Fault::Pooled | Fault::UserId(_)))) => Err(fault),
             Ok(Err(Fault::Cut(why) | Fault::Other(why) | Fault::Away(why))) => Err(Fault::Away(why)),
             Ok(Err(Fault::Slow)) | Err(_) => {
                 Err(Fault::Away(format!("no answer within {} ms", limit.as_millis())))

@@ -3,7 +3,7 @@
 //! Statements: `load` and `load_many` 1 for all ids; `apply` 1; `apply_many` 1 for each kind of write
 //! (insert, update, touch, rotate, delete) and, for several, BEGIN and COMMIT around them; `list`, `stats`,
 //! `check` and `clock` 1; `delete_user` 2, a DELETE and a SELECT of what is left; `purge` 1 per chunk; `init` 4 in a
-//! transaction; `examine` 11.
+//! transaction and 1; `examine` 11; connecting 1, and more for the settings of each connection.
 //!
 //! Round trips: 1 for each of these, also for a batch with its BEGIN and COMMIT, which are sent without
 //! waiting for answers. One more when a connection uses a statement for the first time and prepares it;
@@ -160,7 +160,11 @@ impl PostgresStore {
             writer.connected().await?;
             endings.connected().await
         };
-        connected.await.map_err(|fault| place.error(&format!("connect to {}", place.server), fault))?;
+        let looked = async {
+            connected.await?;
+            schema::look(&surveys, &sql, &place).await.map(drop)
+        };
+        looked.await.map_err(|fault| place.error(&format!("connect to {}", place.server), fault))?;
         dialler.has_opened();
         let bounds = Bounds { crowd: apply::CROWD, ..Bounds::new(apply::BATCHES, place.limit.length()) };
         let group = Group::new(Writes(Arc::clone(&writer)), bounds);
@@ -265,6 +269,12 @@ impl SessionStore for PostgresStore {
         NAME
     }
 
+    /// As it was at the connect, or at the last `init` or `check`. A table that is made later is looked at before the
+    /// first write that names a user, and one that is altered when the server refuses a user id.
+    fn user_id_limit(&self) -> usize {
+        self.0.place.user.limit()
+    }
+
     async fn load(&self, id: SessionId) -> Loaded {
         let rows = self.look_up(&[id]).await.map_err(self.error("load"))?;
         Ok(rows.first().map(row::record).transpose()?)
@@ -354,8 +364,11 @@ impl SessionStore for PostgresStore {
     }
 
     async fn init(&self) -> Result<(), StoreError> {
-        let made = self.0.surveys.batch(&schema::create(&self.0.sql)).await;
-        made.map_err(self.error("make the table"))
+        let made = async {
+            self.0.surveys.batch(&schema::create(&self.0.sql)).await?;
+            schema::look(&self.0.surveys, &self.0.sql, &self.0.place).await.map(drop)
+        };
+        made.await.map_err(self.error("make the table"))
     }
 
     fn schema(&self) -> String {
@@ -365,7 +378,9 @@ impl SessionStore for PostgresStore {
     async fn check(&self) -> Result<(), StoreError> {
         let table = self.0.sql.table();
         let columns = self.read(&self.0.lists, sql::CHECK, &[(&table, Type::TEXT)]).await;
-        schema::judge(&columns.map_err(self.error("check"))?, &self.0.place)
+        let columns = columns.map_err(self.error("check"))?;
+        schema::note(&columns, &self.0.place);
+        schema::judge(&columns, &self.0.place)
     }
 
     async fn clock(&self) -> Result<Option<Timestamp>, StoreError> {

@@ -13,6 +13,7 @@ use super::sql::{MAX_NAME_BYTES, Sql};
 use super::tls;
 use crate::store::StoreError;
 use crate::store::limit::TimeLimit;
+use crate::store::user_column::UserColumn;
 
 /// Options for connecting to a [`PostgresStore`]: start with [`PostgresStore::options`]. What the URL
 /// says counts more.
@@ -155,6 +156,7 @@ impl PostgresOptions {
             table: table.to_owned(),
             limit: TimeLimit::new(self.timeout),
             lock_wait: self.timeout * 4 / 5,
+            user: UserColumn::unseen(),
         };
         let target = target(destination)?;
         let schema = match schema {

@@ -69,13 +69,13 @@ const STATS: &str = "SELECT count(*) FILTER (WHERE expires_at > $1), \
     min(expires_at) FILTER (WHERE expires_at <= $1) FROM @table";
 
 /// Each column with its type, and of the table: whether `id` alone is unique, whether all that the
-/// store does is granted. No row: no table.
+/// store does is granted; last, the column's length as `atttypmod` holds it. No row: no table.
 pub(super) const CHECK: &str = "SELECT a.attname::text, format_type(a.atttypid, NULL), \
     EXISTS (SELECT FROM pg_index i JOIN pg_attribute k ON k.attrelid = i.indrelid \
         AND k.attnum = i.indkey[0] AND k.attname = 'id' WHERE i.indrelid = c.oid AND i.indisunique \
         AND i.indisvalid AND i.indpred IS NULL AND i.indnkeyatts = 1), \
     has_table_privilege(c.oid, 'SELECT') AND has_table_privilege(c.oid, 'INSERT') \
-        AND has_table_privilege(c.oid, 'UPDATE') AND has_table_privilege(c.oid, 'DELETE') \
+        AND has_table_privilege(c.oid, 'UPDATE') AND has_table_privilege(c.oid, 'DELETE'), a.atttypmod \
     FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped \
     WHERE c.oid = to_regclass($1)";
 
@@ -131,7 +131,7 @@ pub(super) const INIT_LOCK: &str = "SELECT pg_advisory_xact_lock(8317413702)";
 /// nothing (20,000 rows, 60,000 updates, one of ten a renewal).
 const CREATE_TABLE: &str = "CREATE TABLE IF NOT EXISTS @table (
   id VARCHAR(36) NOT NULL,
-  user_id VARCHAR(36),
+  user_id VARCHAR(255),
   data TEXT,
   created_at TIMESTAMP WITHOUT TIME ZONE,
   expires_at TIMESTAMP WITHOUT TIME ZONE NOT NULL,

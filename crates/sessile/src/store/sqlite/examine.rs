@@ -195,7 +195,7 @@ fn columns(connection: &Connection, place: &Place) -> rusqlite::Result<Finding> 
             let meaning = "A user id of digits is kept as a number: 007 becomes 7, and so another user.";
             return Ok(Finding::note("table", format!("user_id is declared as {declared}"), meaning)
                 .with_remedy(
-                    "declare it as VARCHAR(36), unless every user id is a number as SQLite writes it",
+                    "declare it as VARCHAR(255), unless every user id is a number as SQLite writes it",
                 ));
         }
     }

@@ -70,7 +70,7 @@ pub(super) const INTEGRITY: &str = "PRAGMA quick_check(1)";
 
 const CREATE_TABLE: &str = "CREATE TABLE IF NOT EXISTS @table (
   id VARCHAR(36) NOT NULL,
-  user_id VARCHAR(36),
+  user_id VARCHAR(255),
   data TEXT,
   created_at DATETIME,
   expires_at DATETIME NOT NULL,

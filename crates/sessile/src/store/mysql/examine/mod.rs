@@ -67,11 +67,11 @@ async fn of_table(store: &MySqlStore) -> Result<Vec<Finding>, StoreError> {
     let grant = |missing: &str| {
         format!("as an administrator: GRANT {missing} ON {} TO the user of the URL", place.table)
     };
-    Ok(vec![
-        table::columns(&columns, place),
-        finding::indexes(has, &place.init()),
-        finding::rights(&missing, grant),
-    ])
+    let mut findings = vec![table::columns(&columns, place)];
+    findings.extend(table::user(&columns, place));
+    findings.push(finding::indexes(has, &place.init()));
+    findings.push(finding::rights(&missing, grant));
+    Ok(findings)
 }
 
 async fn writing(store: &MySqlStore) -> Finding {

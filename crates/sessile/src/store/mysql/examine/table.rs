@@ -6,8 +6,8 @@ use super::super::fault::Place;
 use super::super::row::{number_at, text_at};
 use crate::store::{Finding, finding};
 
-/// The length of a UUID, and of the longest user id that a session takes.
-const KEY: u64 = 36;
+/// The length of a UUID.
+const UUID: u64 = 36;
 
 /// Bytes of a TEXT, and of the data that policies allow unless they are told otherwise.
 const DATA: u64 = 65_535;
@@ -23,6 +23,7 @@ pub(super) struct Column {
     length: Option<u64>,
     characters: Option<String>,
     digits: Option<u64>,
+    collation: Option<String>,
 }
 
 impl Column {
@@ -33,7 +34,12 @@ impl Column {
             length: number_at(row, 2),
             characters: text_at(row, 3).map(str::to_owned),
             digits: number_at(row, 4),
+            collation: text_at(row, 5).map(str::to_owned),
         })
+    }
+
+    fn alter(&self, to: &str, place: &Place) -> String {
+        format!("ALTER TABLE {} MODIFY {} {to}", place.table, self.name)
     }
 }
 
@@ -45,18 +51,23 @@ pub(super) fn columns(columns: &[Column], place: &Place) -> Finding {
     })
 }
 
+/// Whether every user can sign in.
+pub(super) fn user(columns: &[Column], place: &Place) -> Option<Finding> {
+    let column = columns.iter().find(|column| column.name == "user_id")?;
+    // Without its character set, the column would take that of the table.
+    let of = column.characters.as_deref().zip(column.collation.as_deref());
+    let of = of.map_or(String::new(), |(set, collation)| format!(" CHARACTER SET {set} COLLATE {collation}"));
+    finding::user_column(&column.of, column.length, |to| column.alter(&format!("{to}{of}"), place))
+}
+
 fn judged(column: &Column, place: &Place) -> Option<Finding> {
-    let Column { name, of, length, characters, digits } = column;
+    let Column { name, of, length, characters, digits, .. } = column;
     let seen = format!("{name} is {of}");
-    let alter = |to: &str| format!("ALTER TABLE {} MODIFY {name} {to}", place.table);
+    let alter = |to: &str| column.alter(to, place);
     Some(match &**name {
-        "id" if length.is_some_and(|length| length < KEY) => {
+        "id" if length.is_some_and(|length| length < UUID) => {
             Finding::wrong("table", seen, "An id has 36 characters: no session can be made.")
                 .with_remedy(alter("VARCHAR(36) NOT NULL"))
-        }
-        "user_id" if length.is_some_and(|length| length < KEY) => {
-            let meaning = "Users with a longer id than that cannot sign in.";
-            Finding::note("table", seen, meaning).with_remedy(alter("VARCHAR(36)"))
         }
         "data" if length.is_some_and(|length| length < DATA) => {
             let meaning = "A session that grows beyond it is refused.";

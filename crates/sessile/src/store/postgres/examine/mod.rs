@@ -29,7 +29,10 @@ pub(super) async fn examine(store: &PostgresStore, clock: &dyn Clock) -> Result<
     findings.push(pooler(store).await);
     findings.extend(finding::clocks(store, clock).await);
     let checked = store.survey(sql::CHECK, &[(&store.0.sql.table(), Type::TEXT)]).await;
-    let checked = checked.map_err(store.error("check")).and_then(|rows| schema::shape(&rows, place));
+    let checked = checked.map_err(store.error("check")).and_then(|rows| {
+        schema::note(&rows, place);
+        schema::shape(&rows, place)
+    });
     let readable = checked.is_ok();
     if let Err(error) = checked {
         findings.push(Finding::failed("table", &error));
@@ -69,6 +72,7 @@ async fn of_table(store: &PostgresStore) -> Result<Vec<Finding>, Fault> {
     let table = Table::of(rows.first().ok_or_else(no_row)?)?;
 
     let mut findings = vec![table::columns(&columns, place)];
+    findings.extend(table::user(&columns, place));
     findings.push(finding::indexes(|wanted| indexed.contains(&wanted), &place.init()));
     findings.extend(table::rights(&table, place));
     findings.extend(table::keeping(&table, place));

@@ -342,6 +342,7 @@ mod tests {
     #[test]
     fn a_standby_is_no_place_to_write() {
         let place = Place {
+            user: crate::store::user_column::UserColumn::unseen(),
             server: "h:1/d".to_owned(),
             url: String::new(),
             table: "t".to_owned(),

@@ -3,14 +3,12 @@
 use tokio_postgres::Row;
 
 use super::super::fault::{Fault, Place};
+use super::super::schema;
 use super::text;
 use crate::store::{Finding, finding};
 
-/// The length of a UUID, and of the longest user id that a session takes.
-const KEY: i32 = 36;
-
-/// What precedes the length of a text in `atttypmod`.
-const HEADER: i32 = 4;
+/// The length of a UUID.
+const UUID: u64 = 36;
 
 /// Digits of a second that a timestamp has.
 const DIGITS: i32 = 6;
@@ -29,6 +27,15 @@ impl Column {
     pub(super) fn of(row: &Row) -> Result<Column, Fault> {
         let (modifier, exact) = (row.try_get(2)?, row.try_get(3)?);
         Ok(Column { name: text(row, 0)?, of: text(row, 1)?, modifier, exact })
+    }
+
+    /// Characters that it holds, where its type sets a limit.
+    fn length(&self) -> Option<u64> {
+        self.of.starts_with("character").then(|| schema::length(self.modifier)).flatten()
+    }
+
+    fn alter(&self, to: &str, place: &Place) -> String {
+        format!("ALTER TABLE {} ALTER {} TYPE {to}", place.table, self.name)
     }
 }
 
@@ -65,13 +72,19 @@ pub(super) fn columns(columns: &[Column], place: &Place) -> Finding {
     })
 }
 
+/// Whether every user can sign in.
+pub(super) fn user(columns: &[Column], place: &Place) -> Option<Finding> {
+    let column = columns.iter().find(|column| column.name == "user_id")?;
+    finding::user_column(&column.of, column.length(), |to| column.alter(to, place))
+}
+
 fn judged(column: &Column, place: &Place) -> Option<Finding> {
     let Column { name, of, modifier, exact } = column;
     let seen = format!("{name} is {of}");
-    let alter = |to: &str| format!("ALTER TABLE {} ALTER {name} TYPE {to}", place.table);
-    let length = (of.starts_with("character") && *modifier >= HEADER).then(|| modifier - HEADER);
+    let alter = |to: &str| column.alter(to, place);
+    let length = column.length();
     Some(match (&**name, length) {
-        ("id", Some(length)) if length < KEY => {
+        ("id", Some(length)) if length < UUID => {
             Finding::wrong("table", seen, "An id has 36 characters: no session can be made.")
                 .with_remedy(alter("VARCHAR(36)"))
         }
@@ -80,10 +93,6 @@ fn judged(column: &Column, place: &Place) -> Option<Finding> {
             let meaning =
                 "One user's sessions are ended with another's, and of two changes at once one is lost.";
             Finding::wrong("table", seen, meaning).with_remedy(alter(&format!("{of} COLLATE \"C\"")))
-        }
-        ("user_id", Some(length)) if length < KEY => {
-            let meaning = format!("Users whose id has more than {length} characters cannot sign in.");
-            Finding::note("table", seen, meaning).with_remedy(alter("VARCHAR(36)"))
         }
         ("data", Some(length)) => {
             let meaning = format!("A session cannot grow beyond {length} characters: the change is refused.");
