@@ -13,7 +13,6 @@ mod ending;
 mod error;
 mod event;
 mod flight;
-mod interval;
 mod kept;
 mod meta;
 mod owner;
@@ -26,6 +25,7 @@ mod turns;
 mod watch;
 
 use std::future::Future;
+use std::ops::RangeInclusive;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -41,7 +41,10 @@ use crate::store::finish::Finish;
 use crate::store::group::{Bounds, Group};
 use crate::store::limit::TimeLimit;
 use crate::store::loads::Loads;
-use crate::store::{Feed, FeedListener, Grouping, Loaded, News, Outcome, SessionStore, StoreError, Write};
+use crate::store::setting::refuse;
+use crate::store::{
+    Feed, FeedListener, Grouping, Loaded, News, Outcome, SessionStore, SettingError, StoreError, Write,
+};
 
 pub use admin::{Description, NewSession, Selection};
 pub use cache::{CacheError, CacheOptions, CacheStats};
@@ -53,7 +56,6 @@ pub(crate) use credential::Credentials;
 pub(crate) use ending::{Ending, Endings};
 pub use error::{EngineError, RealmError};
 pub use event::{Event, Listener, Rejection};
-pub use interval::IntervalTooShort;
 pub(crate) use meta::Meta;
 pub(crate) use plan::{Base, keeps_data};
 pub use policy::{Lifetimes, Naming, Policy, PolicyError};
@@ -69,6 +71,9 @@ use event::Listeners;
 use renewals::Renewals;
 use turns::Turns;
 use watch::Watchers;
+
+/// Intervals of background work: one of zero would keep a core and the store busy.
+const INTERVALS: RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::MAX;
 
 /// The service: a store, a policy, a clock. Cheap to clone; all clones are the same service.
 ///
@@ -198,9 +203,10 @@ impl SessionsBuilder {
     /// a session must be dead everywhere before its logout is answered.
     ///
     /// # Errors
-    /// When the store has no feed ([`CacheOptions::stale_for`] does without), or the feed cannot be had: the
+    /// When an option cannot work, the store has no feed ([`CacheOptions::stale_for`] does without), or the feed cannot be had: the
     /// server is away, or does not tell of its changes (PostgreSQL: `sessile init --feed`).
     pub async fn cache(mut self, options: CacheOptions) -> Result<SessionsBuilder, CacheError> {
+        options.validate()?;
         let cache = Arc::new(Cache::new(&options));
         if let Some(bound) = options.feed_bound() {
             let ears = Ears { cache: Arc::clone(&cache), watchers: Arc::clone(&self.watchers) };
@@ -218,16 +224,39 @@ impl SessionsBuilder {
     /// When it is shorter than 10 milliseconds.
     #[must_use]
     pub fn watch_interval(self, interval: Duration) -> SessionsBuilder {
-        if let Err(error) = IntervalTooShort::check("watching", interval) {
-            interval::refuse(&error);
+        let setting = "SessionsBuilder::watch_interval";
+        if let Err(error) = SettingError::check_time(setting, interval, &INTERVALS) {
+            refuse(&error);
         }
         self.watchers.look_every(interval);
         self
     }
 
-    /// The service.
+    /// Returns the service.
+    ///
+    /// # Panics
+    /// When the policy is refused by [`Policy::validate`], with the message of its error;
+    /// [`try_build`](Self::try_build) returns the error.
     #[must_use]
     pub fn build(self) -> Sessions {
+        self.try_build().unwrap_or_else(|error| refuse(&error))
+    }
+
+    /// Returns the service, for a policy that comes from a file or a command line.
+    ///
+    /// ```
+    /// use sessile::{Policy, Sessions, store::MemoryStore};
+    /// use std::time::Duration;
+    ///
+    /// let policy = Policy::new().idle_timeout(Duration::ZERO);
+    /// let refused = Sessions::builder(MemoryStore::new()).policy(policy).try_build().err().unwrap();
+    /// assert_eq!(refused.to_string(), "`Policy::idle_timeout` is 0ns: at least 1s is needed");
+    /// ```
+    ///
+    /// # Errors
+    /// When the policy is refused by [`Policy::validate`].
+    pub fn try_build(self) -> Result<Sessions, PolicyError> {
+        self.policy.validate()?;
         let SessionsBuilder { store, policy, clock, random, listeners, cache, watchers, feed } = self;
         let Grouping { loads, writes } = store.grouping();
         let patience = policy.store_timeout;
@@ -236,7 +265,7 @@ impl SessionsBuilder {
             .then(|| Group::new(Loads(Rows(Arc::clone(&store))), Bounds::of_loads(loads, patience)));
         let writes =
             (writes > 0).then(|| Group::new(Writes(Arc::clone(&store)), Bounds::new(writes, patience)));
-        Sessions {
+        Ok(Sessions {
             inner: Arc::new(Inner {
                 store,
                 policy,
@@ -254,7 +283,7 @@ impl SessionsBuilder {
                 feed,
             }),
             realm: None,
-        }
+        })
     }
 }
 

@@ -6,11 +6,11 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use super::interval::{IntervalTooShort, refuse};
-use super::{Ended, EngineError, Event, Sessions};
+use super::{Ended, EngineError, Event, INTERVALS, Sessions};
 use crate::record::{Random, Timestamp};
-use crate::store::PurgeLimits;
 use crate::store::finding::CLOCK_TOLERANCE;
+use crate::store::setting::refuse;
+use crate::store::{PurgeLimits, SettingError};
 
 /// What a purge removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -32,7 +32,7 @@ pub struct PurgeSchedule {
     pub jitter: bool,
     /// The bounds of one batch. Default: 1,000 rows, 10 ms.
     pub limits: PurgeLimits,
-    /// Between two batches, so that others get their turn. Default: 20 ms.
+    /// Between two batches, so that others get their turn; zero: none. Default: 20 ms.
     pub pause: Duration,
 }
 
@@ -116,8 +116,8 @@ impl Sessions {
     /// ```
     ///
     /// # Panics
-    /// Outside of a tokio runtime; and when the interval is shorter than 10 milliseconds:
-    /// [`PurgeSchedule::validate`] says so without a panic.
+    /// Outside of a tokio runtime; and when the schedule is refused by [`PurgeSchedule::validate`], with the message
+    /// of its error.
     pub fn spawn_purge(&self, schedule: PurgeSchedule) -> PurgeTask {
         if let Err(error) = schedule.validate() {
             refuse(&error);
@@ -156,12 +156,14 @@ async fn is_stopped(stopped: &mut watch::Receiver<bool>) {
 }
 
 impl PurgeSchedule {
-    /// Checks the interval.
+    /// Checks the interval and the limits.
     ///
     /// # Errors
-    /// When it is shorter than 10 milliseconds: the purge would run without a pause.
-    pub fn validate(&self) -> Result<(), IntervalTooShort> {
-        IntervalTooShort::check("the purge", self.interval)
+    /// When the interval is shorter than 10 milliseconds, so that the purge would run without a pause, or a batch has
+    /// no rows.
+    pub fn validate(&self) -> Result<(), SettingError> {
+        SettingError::check_time("PurgeSchedule::interval", self.interval, &INTERVALS)?;
+        self.limits.validate()
     }
 
     fn wait(&self, random: &Arc<dyn Random>) -> Duration {

@@ -348,6 +348,7 @@ impl SessionStore for MemoryStore {
     }
 
     async fn purge(&self, now: Timestamp, limits: PurgeLimits) -> Result<PurgeBatch, StoreError> {
+        limits.validate()?;
         let started = Instant::now();
         let mut batch = PurgeBatch::default();
         for shard in &self.0.shards {

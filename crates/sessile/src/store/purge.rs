@@ -4,6 +4,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use super::SettingError;
 #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
 use super::StoreError;
 use crate::record::SessionId;
@@ -11,9 +12,9 @@ use crate::record::SessionId;
 /// How much one batch may do before others get their turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PurgeLimits {
-    /// Rows, at most.
+    /// Rows, at most; at least one.
     pub max_rows: usize,
-    /// Time it may hold up writers, roughly.
+    /// Time it may hold up writers, roughly. Zero: as little as the store can do at a time.
     pub max_time: Duration,
 }
 
@@ -21,6 +22,16 @@ pub struct PurgeLimits {
 impl Default for PurgeLimits {
     fn default() -> PurgeLimits {
         PurgeLimits { max_rows: 1_000, max_time: Duration::from_millis(10) }
+    }
+}
+
+impl PurgeLimits {
+    /// Checks the number of rows.
+    ///
+    /// # Errors
+    /// When it is zero: the purge would never end.
+    pub fn validate(&self) -> Result<(), SettingError> {
+        SettingError::check_number("PurgeLimits::max_rows", self.max_rows as u64, 1)
     }
 }
 
@@ -73,8 +84,9 @@ impl Chunks {
     where
         F: Future<Output = Result<Chunk, StoreError>>,
     {
+        limits.validate()?;
         let mut batch = PurgeBatch::default();
-        let mut left = limits.max_rows.max(1);
+        let mut left = limits.max_rows;
         let mut held = Duration::ZERO;
         while left > 0 && held < limits.max_time.max(Duration::from_nanos(1)) {
             let rows = self.0.load(Ordering::Relaxed).min(left);

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::subject::{Subject, at, id, microsecond_before, row, touch};
 use super::verdict::{Failure, Verdict, holds, same};
 use crate::record::{SessionId, SessionRecord, Timestamp};
-use crate::store::{Liveness, PurgeLimits};
+use crate::store::{Liveness, PurgeLimits, StoreError};
 
 impl Subject {
     /// Batch after batch until there is no more; each within its bound.
@@ -75,6 +75,16 @@ pub(super) async fn a_purge_keeps_to_its_rows_and_ends(store: Subject) -> Verdic
         same(&store.ids(None, Liveness::Any, at(10)).await?, &sorted(&live), "rows left")?;
     }
     Ok(())
+}
+
+/// [R20] A batch of no rows would never end: it is refused, and removes nothing.
+pub(super) async fn a_purge_of_no_rows_is_refused(store: Subject) -> Verdict {
+    let dead = row(1).expires(at(1)).build();
+    store.insert([&dead]).await?;
+    let limits = PurgeLimits { max_rows: 0, ..PurgeLimits::default() };
+    let refused = matches!(store.purge(at(10), limits).await, Err(StoreError::Setting(_)));
+    holds(refused, "limits of no rows are StoreError::Setting")?;
+    store.holds_row(&dead, "an expired row").await
 }
 
 /// [R10] However little time it has, a batch gets on.

@@ -333,6 +333,7 @@ impl SessionStore for RedisStore {
     }
 
     async fn purge(&self, now: Timestamp, limits: PurgeLimits) -> Result<PurgeBatch, StoreError> {
+        limits.validate()?;
         self.0.purge(now, limits).await.map_err(self.error("purge"))
     }
 

@@ -97,7 +97,7 @@ impl Inner {
 
 impl Round<'_> {
     async fn run(&mut self, limits: PurgeLimits, batch: &mut PurgeBatch) -> Result<(), Fault> {
-        let (mut left, mut held) = (limits.max_rows.max(1), Duration::ZERO);
+        let (mut left, mut held) = (limits.max_rows, Duration::ZERO);
         loop {
             // Also when nothing more may be removed: whether there is more is told exactly.
             while self.expired.is_empty() {
