@@ -21,6 +21,7 @@ mod policy;
 mod purge;
 mod renewals;
 mod size;
+mod told;
 mod turns;
 mod watch;
 
@@ -69,6 +70,7 @@ use batches::{Rows, Writes};
 use cache::Cache;
 use event::Listeners;
 use renewals::Renewals;
+use told::Told;
 use turns::Turns;
 use watch::Watchers;
 
@@ -99,6 +101,7 @@ struct Inner {
     clock: Arc<dyn Clock>,
     random: Arc<dyn Random>,
     listeners: Listeners,
+    told: Told,
     turns: Turns,
     renewals: Renewals,
     background: Background,
@@ -273,6 +276,7 @@ impl SessionsBuilder {
                 clock,
                 random,
                 listeners,
+                told: Told::default(),
                 turns: Turns::default(),
                 renewals: Renewals::default(),
                 background: Background::default(),
@@ -577,20 +581,25 @@ impl Sessions {
         };
         let base = Base::of(record, self.policy());
         if !self.is_base_live(&base) {
-            self.tell(self.end_of_life(&base.record));
+            self.tell_end_of_life(&base);
             return Ok(None);
         }
         self.tell_problem(&base);
         Ok(Some(base))
     }
 
-    /// Why a row that is there is no live session.
-    fn end_of_life(&self, record: &SessionRecord) -> Event {
-        let now = self.now();
+    /// Tells why a row that is there is no live session; of an expired one, unless that was told before.
+    fn tell_end_of_life(&self, base: &Base) {
+        let (now, record) = (self.now(), &base.record);
         let is_ahead = |began| record.is_live(now) && self.policy().is_from_the_future(began, now);
-        match record.created_at().is_some_and(is_ahead) {
-            true => Event::Rejected { reason: Rejection::FromTheFuture },
-            false => Event::Expired { id: record.id() },
+        if record.created_at().is_some_and(is_ahead) {
+            return self.tell(Event::Rejected { reason: Rejection::FromTheFuture });
+        }
+        let id = record.id();
+        // What was read before a renewal says so, too.
+        self.inner.watchers.doubt(&[id]);
+        if self.inner.told.is_first_request(id) {
+            self.tell(Event::Expired { id, user: base.owner().cloned() });
         }
     }
 

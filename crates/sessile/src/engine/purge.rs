@@ -10,7 +10,7 @@ use super::{Ended, EngineError, Event, INTERVALS, Sessions};
 use crate::record::{Random, Timestamp};
 use crate::store::finding::CLOCK_TOLERANCE;
 use crate::store::setting::refuse;
-use crate::store::{PurgeLimits, SettingError};
+use crate::store::{PurgeLimits, Purged, SettingError};
 
 /// What a purge removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -49,7 +49,8 @@ impl Default for PurgeSchedule {
 
 impl Sessions {
     /// Removes everything that has expired, in batches of 1,000 rows or 10 ms with 10 ms between them, so that
-    /// requests beside it get their turn. `progress` hears after each batch.
+    /// requests beside it get their turn. `progress` hears after each batch. Each session that is removed is told as
+    /// [`Event::Expired`], unless a request told of it before.
     ///
     /// # Errors
     /// When the store fails, or its clock and ours are more than a minute apart. What was removed
@@ -71,12 +72,17 @@ impl Sessions {
         loop {
             let batch = self.in_time(self.store().purge(now, limits)).await??;
             if let Some(cache) = &self.inner.cache {
-                batch.removed.iter().for_each(|id| cache.forget(*id));
-            }
-            for &id in &batch.removed {
-                self.inner.watchers.end(id, Ended::Expired);
+                batch.ids().for_each(|id| cache.forget(id));
             }
             let rows = batch.removed.len() as u64 + batch.removed_foreign;
+            for Purged { id, user_id } in batch.removed {
+                self.inner.watchers.end(id, Ended::Expired);
+                if self.inner.told.is_first_purge(id) {
+                    // Python changes the user in the data alone, and the column may name another one.
+                    let user = user_id.filter(|_| !self.policy().is_lback());
+                    self.tell(Event::Expired { id, user });
+                }
+            }
             report.removed += rows;
             report.batches += 1;
             if rows > 0 {

@@ -75,7 +75,7 @@ pub use memory::MemoryStore;
 pub use mysql::MySqlStore;
 #[cfg(feature = "postgres")]
 pub use postgres::PostgresStore;
-pub use purge::{PurgeBatch, PurgeLimits};
+pub use purge::{PurgeBatch, PurgeLimits, Purged};
 #[cfg(feature = "redis")]
 pub use redis::RedisStore;
 pub use setting::SettingError;
@@ -172,6 +172,7 @@ pub trait SessionStore: Send + Sync + 'static {
 
     /// Deletes one batch of rows that expired at or before `now`, within `limits`. A row that is
     /// renewed meanwhile stays. Limits of no rows are [`StoreError::Setting`].
+    /// Each row is reported by exactly one call, with its user.
     async fn purge(&self, now: Timestamp, limits: PurgeLimits) -> Result<PurgeBatch, StoreError>;
 
     /// Counts. Reads the whole table: for people, not for requests.

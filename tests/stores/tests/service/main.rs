@@ -4,5 +4,6 @@
 
 mod acknowledged;
 mod costs;
+mod expired;
 mod outages;
 mod stage;
