@@ -28,7 +28,8 @@
 //! the `now` of the write, and changes the row and its indexes, or nothing.
 //!
 //! Keys expire by themselves a day after their session, so that clocks that differ do no harm. It is a net for
-//! those who never purge: [`purge`](SessionStore::purge) at least daily, or ids stay in their users' indexes.
+//! those who never purge: [`purge`](SessionStore::purge) at least daily, or ids stay in their users' indexes,
+//! and nobody hears of the sessions that expired.
 //!
 //! # In a Cluster
 //!
