@@ -7,3 +7,4 @@ mod costs;
 mod expired;
 mod outages;
 mod stage;
+mod versions;
