@@ -8,7 +8,7 @@ mod support;
 
 use std::time::Duration;
 
-use sessile::engine::{Changes, Event, NewSession, Rejection};
+use sessile::engine::{Changes, Credential, Event, NewSession, Rejection};
 use sessile::record::{SessionRecord, Timestamp};
 use sessile::{Policy, Session};
 use support::caller::{Caller, Row, token};
@@ -122,8 +122,21 @@ async fn the_expired_stay_dead() {
         let untouched = stage.sessions.get(before.id()).await.unwrap();
         assert_eq!(untouched, Some(before));
     }
-    let stage = Stage::with_policy(Policy::default().idle_timeout(Duration::ZERO));
-    assert!(!caller(&stage).await.is_known().await, "no time at all: dead at once");
+}
+
+/// [E04] The shortest lifetime is over after a second; a session made without any time is dead at once.
+#[tokio::test]
+async fn a_session_without_time_is_dead_at_once() {
+    for stage in Stage::everywhere(Policy::default().idle_timeout(seconds(1))).await {
+        let visitor = caller(&stage).await;
+        assert!(visitor.is_known().await);
+        stage.clock.advance(seconds(1));
+        assert!(!visitor.is_known().await);
+        let none = NewSession { ttl: Some(Duration::ZERO), ..NewSession::default() };
+        let (credential, _) = stage.sessions.create(none).await.unwrap();
+        let Credential::Token(token) = credential else { panic!("{credential:?}") };
+        assert!(!Caller::with_cookie(&stage.sessions, token.expose()).is_known().await);
+    }
 }
 
 /// [E20] [F08] A renewal of its own is a statement only when it gains a tenth of the idle timeout; with

@@ -124,19 +124,24 @@ async fn a_purge_is_stopped_early_and_goes_on_without_its_handle() {
     assert_eq!(stage.store.statements(), 10, "one for each minute");
 }
 
-/// [R20] An interval of zero is refused, with the least that is allowed.
+/// [R20] A schedule that would never rest or never end is refused, with the least that is allowed.
 #[tokio::test]
-async fn an_interval_without_a_pause_is_refused() {
-    let schedule = PurgeSchedule { interval: Duration::ZERO, ..PurgeSchedule::default() };
-    let error = schedule.validate().unwrap_err().to_string();
-    assert_eq!(error, "the interval of the purge is 0 µs: the least is 10 ms");
-    let sessions = Stage::new().sessions;
-    let refused = tokio::spawn(async move { drop(sessions.spawn_purge(schedule)) }).await;
-    assert!(refused.unwrap_err().is_panic());
-    let watching = std::panic::catch_unwind(|| {
-        sessile::Sessions::builder(MemoryStore::new()).watch_interval(Duration::ZERO).build()
-    });
-    assert!(watching.is_err());
+async fn a_schedule_that_cannot_work_is_refused() {
+    let usual = PurgeSchedule::default();
+    let no_rows = PurgeLimits { max_rows: 0, ..usual.limits };
+    for (schedule, says) in [
+        (
+            PurgeSchedule { interval: Duration::ZERO, ..usual },
+            "`PurgeSchedule::interval` is 0ns: at least 10ms is needed",
+        ),
+        (PurgeSchedule { limits: no_rows, ..usual }, "`PurgeLimits::max_rows` is 0: at least 1 is needed"),
+    ] {
+        assert_eq!(schedule.validate().unwrap_err().to_string(), says);
+        let sessions = Stage::new().sessions;
+        let refused = tokio::spawn(async move { drop(sessions.spawn_purge(schedule)) }).await;
+        let panic = refused.unwrap_err().into_panic();
+        assert_eq!(panic.downcast_ref::<String>().unwrap(), says);
+    }
 }
 
 /// Stopped between two batches: what was begun is finished, the rest stays.

@@ -47,9 +47,12 @@ async fn a_copy_of_the_table_signs_nobody_in() {
         let text = format!("{row} {row:?} {} {}", row.data(), row.user_id().unwrap());
         assert_eq!(hits(&text, &forms(&token)), Vec::<String>::new());
         let id = row.id();
+        let csrf: String = row.data().get("_csrf_token").unwrap().unwrap();
+        let values = [id.as_bytes().to_vec(), URL_SAFE_NO_PAD.decode(&csrf).unwrap_or_default()];
+        let values = values.map(|bytes| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>());
+        assert_eq!(hits(&format!("{text} {values:?}"), &pieces(&token)), Vec::<String>::new());
         assert_eq!(id.to_string().as_bytes()[14], b'8');
         assert_eq!(SessionToken::parse(token.as_bytes()).unwrap().id(), id);
-        let csrf: String = row.data().get("_csrf_token").unwrap().unwrap();
         for taken in [
             id.to_string(),
             id.to_string().replace('-', ""),
@@ -109,6 +112,21 @@ fn forms(secret: &str) -> Vec<String> {
     forms.sort();
     forms.dedup();
     forms
+}
+
+/// Pieces of six bytes of a token's secret and of its text, as they could stand in a row. That one of them is in a row
+/// by chance has a probability of some 1 in 2^35.
+fn pieces(token: &str) -> Vec<String> {
+    let mut pieces: Vec<String> =
+        token.as_bytes().windows(8).map(|text| text.escape_ascii().to_string()).collect();
+    for bytes in [URL_SAFE_NO_PAD.decode(token).unwrap(), token.as_bytes().to_vec()] {
+        for piece in bytes.windows(6) {
+            pieces.extend([STANDARD.encode(piece), URL_SAFE.encode(piece)]);
+            pieces.push(piece.iter().map(|byte| format!("{byte:02x}")).collect());
+        }
+    }
+    pieces.iter_mut().for_each(|piece| piece.make_ascii_lowercase());
+    pieces
 }
 
 fn hits(text: &str, forms: &[String]) -> Vec<String> {

@@ -8,8 +8,8 @@ use std::time::Duration;
 use proptest::prelude::*;
 use sessile::record::{Columns, SessionId, SessionRecord, StoredData, Timestamp, UserId};
 use sessile::store::{
-    Expiry, ListQuery, Liveness, MemoryStore, NewData, Outcome, PurgeLimits, Rotation, SessionStore, Touch,
-    Update, Write,
+    Expiry, ListQuery, Liveness, MemoryStore, NewData, Outcome, PurgeLimits, Purged, Rotation, SessionStore,
+    Touch, Update, Write,
 };
 
 #[cfg(feature = "postgres")]
@@ -219,9 +219,10 @@ async fn agrees(store: &dyn SessionStore, steps: Vec<Step>) -> Result<(), TestCa
                 prop_assert!(batch.removed.len() <= *max_rows);
                 prop_assert!(batch.more || batch.removed.len() == expired, "said too early that it was done");
                 prop_assert!(expired == 0 || !batch.removed.is_empty(), "an idle batch");
-                for id in batch.removed {
+                for Purged { id, user_id } in batch.removed {
                     let row = model.0.remove(&id);
-                    prop_assert!(row.is_some_and(|row| row.expires_at <= *now), "{id} was not to be removed");
+                    let is_it = |row: &Columns| row.expires_at <= *now && row.user_id == user_id;
+                    prop_assert!(row.as_ref().is_some_and(is_it), "{id} was not to be removed");
                 }
             }
         }

@@ -172,6 +172,26 @@ impl Place {
         }
     }
 
+    /// Runs a command on the server that has its key.
+    ///
+    /// # Errors
+    /// When no server does, and where there is none that speaks Redis's language.
+    pub fn command(&self, words: &[&str]) -> Outcome<String> {
+        let nodes = match &self.held {
+            Held::Redis(server) => std::slice::from_ref(server),
+            Held::RedisCluster(cluster) => cluster.nodes(),
+            _ => return Err("no Redis server of its own".into()),
+        };
+        let mut failure = "the cluster has no nodes".into();
+        for node in nodes {
+            match node.command(words) {
+                Ok(answer) => return Ok(answer),
+                Err(error) => failure = error.into(),
+            }
+        }
+        Err(failure)
+    }
+
     /// A store that nobody else has been given, empty and ready.
     ///
     /// # Errors

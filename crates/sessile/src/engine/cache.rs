@@ -21,10 +21,14 @@ use quick_cache::Weighter;
 use tokio::time::Instant;
 
 use super::flight::Flight;
-use super::kept::Kept;
+use super::kept::{Kept, ROW_BYTES};
 use crate::record::{Fingerprint, SessionId, SessionRecord};
 use crate::store::loads::{Landed, shared};
-use crate::store::{FeedListener, Loaded, News, StoreError};
+use crate::store::setting::DEADLINES;
+use crate::store::{FeedListener, Loaded, News, SettingError, StoreError};
+
+/// The shortest bound: a feed's signs of life are not closer together than a third of it.
+const LEAST_BOUND: Duration = Duration::from_millis(30);
 
 /// How much to keep, and for how long. Default: 100,000 sessions, 64 MiB, a bound of 3 seconds.
 ///
@@ -52,19 +56,20 @@ impl Default for CacheOptions {
 
 impl CacheOptions {
     /// A cache for a store without a feed: a read may be this old, and so may a session that was ended in
-    /// another process be alive here for as long. In this process every change counts at once.
+    /// another process be alive here for as long. In this process every change counts at once. At least one
+    /// millisecond.
     pub fn stale_for(staleness: Duration) -> CacheOptions {
         CacheOptions { stale: Some(staleness), ..CacheOptions::default() }
     }
 
     /// Sessions kept at most, 100,000 by default, at least one.
     pub fn max_sessions(mut self, sessions: u64) -> CacheOptions {
-        self.max_sessions = sessions.max(1);
+        self.max_sessions = sessions;
         self
     }
 
     /// Bytes kept at most, 64 MiB by default: the data, the user's id, and 320 for each session with 8 for each
-    /// of its keys.
+    /// of its keys. At least 320.
     pub fn max_bytes(mut self, bytes: u64) -> CacheOptions {
         self.max_bytes = bytes;
         self
@@ -73,9 +78,22 @@ impl CacheOptions {
     /// For how long reads are trusted after the feed's last sign of life, 3 seconds by default. Normally a
     /// change counts here as soon as the feed tells it, and a feed that breaks is
     /// noticed at once; a feed that hangs without breaking is noticed after this time, and no read is staler.
+    /// At least 30 milliseconds, at most a day.
     pub fn bound(mut self, bound: Duration) -> CacheOptions {
-        self.bound = bound.max(Duration::from_millis(30));
+        self.bound = bound;
         self
+    }
+
+    /// Checks the options.
+    ///
+    /// # Errors
+    /// When one of them is outside of what is allowed.
+    pub fn validate(&self) -> Result<(), SettingError> {
+        SettingError::check_number("CacheOptions::max_sessions", self.max_sessions, 1)?;
+        SettingError::check_number("CacheOptions::max_bytes", self.max_bytes, ROW_BYTES as u64)?;
+        SettingError::check_time("CacheOptions::bound", self.bound, &(LEAST_BOUND..=*DEADLINES.end()))?;
+        let staleness = self.stale.unwrap_or(Duration::MAX);
+        SettingError::check_time("CacheOptions::stale_for", staleness, &(*DEADLINES.start()..=Duration::MAX))
     }
 
     pub(super) fn feed_bound(&self) -> Option<Duration> {
@@ -95,6 +113,9 @@ pub enum CacheError {
         /// [`SessionStore::name`](crate::store::SessionStore::name).
         store: &'static str,
     },
+    /// An option with which it cannot work.
+    #[error(transparent)]
+    Setting(#[from] SettingError),
     /// The feed cannot be had.
     #[error(transparent)]
     Store(#[from] StoreError),

@@ -167,11 +167,7 @@ impl Sessions {
     /// Ends the session if it is this user's, also under the name that a rotation has given it. A foreign id costs
     /// what an unknown one costs: 2 statements.
     async fn end_of(&self, id: SessionId, user: &UserId) -> Result<Option<SessionId>, EngineError> {
-        // Where the data cannot be read, the column names the owner, as in the user's list.
-        let is_owner = |base: &Base| {
-            let owner = if base.problem.is_some() { base.record.user_id() } else { base.user.as_ref() };
-            owner == Some(user)
-        };
+        let is_owner = |base: &Base| base.owner() == Some(user);
         // A session never changes hands under its id: a login gives it a new one. lback's does not, and a sign-in
         // there in just this instant is signed out again.
         match self.load(id).await?.as_ref().is_some_and(is_owner) {

@@ -33,10 +33,19 @@ pub enum Event {
         /// The session.
         id: SessionId,
     },
-    /// A request came with a session that has expired.
+    /// A session has expired: told once by each process, by the first request that names it or by the purge that
+    /// removes its row, whichever comes first.
+    ///
+    /// A process remembers the newest 65,536 sessions that its requests told of, and 16,384 that its purges removed:
+    /// one that it has forgotten, and whose row is still there, is told again. A row that another process or Redis
+    /// itself removes, before a request of this process names it, is not told here; nor is one of a purge whose
+    /// answer was lost.
     Expired {
         /// The session.
         id: SessionId,
+        /// Whose it was. `None` also where a purge removes a row under
+        /// [`Policy::lback`](super::Policy::lback), where the data names the user, which a purge does not read.
+        user: Option<UserId>,
     },
     /// The user signed out.
     LoggedOut {

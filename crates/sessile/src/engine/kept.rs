@@ -8,7 +8,7 @@ use crate::record::{Outline, SessionData, SessionRecord, StoredData};
 
 /// What a row takes beside its data and its user's id: the columns, the key and the cache's own notes. Measured:
 /// `tests/footprint.rs`.
-const ROW_BYTES: usize = 320;
+pub(super) const ROW_BYTES: usize = 320;
 
 /// A row, read and checked.
 pub(super) struct Kept {

@@ -13,7 +13,6 @@ mod ending;
 mod error;
 mod event;
 mod flight;
-mod interval;
 mod kept;
 mod meta;
 mod owner;
@@ -22,10 +21,12 @@ mod policy;
 mod purge;
 mod renewals;
 mod size;
+mod told;
 mod turns;
 mod watch;
 
 use std::future::Future;
+use std::ops::RangeInclusive;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -41,7 +42,10 @@ use crate::store::finish::Finish;
 use crate::store::group::{Bounds, Group};
 use crate::store::limit::TimeLimit;
 use crate::store::loads::Loads;
-use crate::store::{Feed, FeedListener, Grouping, Loaded, News, Outcome, SessionStore, StoreError, Write};
+use crate::store::setting::refuse;
+use crate::store::{
+    Feed, FeedListener, Grouping, Loaded, News, Outcome, SessionStore, SettingError, StoreError, Write,
+};
 
 pub use admin::{Description, NewSession, Selection};
 pub use cache::{CacheError, CacheOptions, CacheStats};
@@ -53,7 +57,6 @@ pub(crate) use credential::Credentials;
 pub(crate) use ending::{Ending, Endings};
 pub use error::{EngineError, RealmError};
 pub use event::{Event, Listener, Rejection};
-pub use interval::IntervalTooShort;
 pub(crate) use meta::Meta;
 use plan::Rules;
 pub(crate) use plan::{Base, keeps_data};
@@ -68,8 +71,12 @@ use batches::{Rows, Writes};
 use cache::Cache;
 use event::Listeners;
 use renewals::Renewals;
+use told::Told;
 use turns::Turns;
 use watch::Watchers;
+
+/// Intervals of background work: one of zero would keep a core and the store busy.
+const INTERVALS: RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::MAX;
 
 /// The service: a store, a policy, a clock. Cheap to clone; all clones are the same service.
 ///
@@ -95,6 +102,7 @@ struct Inner {
     clock: Arc<dyn Clock>,
     random: Arc<dyn Random>,
     listeners: Listeners,
+    told: Told,
     turns: Turns,
     renewals: Renewals,
     background: Background,
@@ -199,9 +207,10 @@ impl SessionsBuilder {
     /// a session must be dead everywhere before its logout is answered.
     ///
     /// # Errors
-    /// When the store has no feed ([`CacheOptions::stale_for`] does without), or the feed cannot be had: the
+    /// When an option cannot work, the store has no feed ([`CacheOptions::stale_for`] does without), or the feed cannot be had: the
     /// server is away, or does not tell of its changes (PostgreSQL: `sessile init --feed`).
     pub async fn cache(mut self, options: CacheOptions) -> Result<SessionsBuilder, CacheError> {
+        options.validate()?;
         let cache = Arc::new(Cache::new(&options));
         if let Some(bound) = options.feed_bound() {
             let ears = Ears { cache: Arc::clone(&cache), watchers: Arc::clone(&self.watchers) };
@@ -219,16 +228,39 @@ impl SessionsBuilder {
     /// When it is shorter than 10 milliseconds.
     #[must_use]
     pub fn watch_interval(self, interval: Duration) -> SessionsBuilder {
-        if let Err(error) = IntervalTooShort::check("watching", interval) {
-            interval::refuse(&error);
+        let setting = "SessionsBuilder::watch_interval";
+        if let Err(error) = SettingError::check_time(setting, interval, &INTERVALS) {
+            refuse(&error);
         }
         self.watchers.look_every(interval);
         self
     }
 
-    /// The service.
+    /// Returns the service.
+    ///
+    /// # Panics
+    /// When the policy is refused by [`Policy::validate`], with the message of its error;
+    /// [`try_build`](Self::try_build) returns the error.
     #[must_use]
     pub fn build(self) -> Sessions {
+        self.try_build().unwrap_or_else(|error| refuse(&error))
+    }
+
+    /// Returns the service, for a policy that comes from a file or a command line.
+    ///
+    /// ```
+    /// use sessile::{Policy, Sessions, store::MemoryStore};
+    /// use std::time::Duration;
+    ///
+    /// let policy = Policy::new().idle_timeout(Duration::ZERO);
+    /// let refused = Sessions::builder(MemoryStore::new()).policy(policy).try_build().err().unwrap();
+    /// assert_eq!(refused.to_string(), "`Policy::idle_timeout` is 0ns: at least 1s is needed");
+    /// ```
+    ///
+    /// # Errors
+    /// When the policy is refused by [`Policy::validate`].
+    pub fn try_build(self) -> Result<Sessions, PolicyError> {
+        self.policy.validate()?;
         let SessionsBuilder { store, policy, clock, random, listeners, cache, watchers, feed } = self;
         let Grouping { loads, writes } = store.grouping();
         let patience = policy.store_timeout;
@@ -237,7 +269,7 @@ impl SessionsBuilder {
             .then(|| Group::new(Loads(Rows(Arc::clone(&store))), Bounds::of_loads(loads, patience)));
         let writes =
             (writes > 0).then(|| Group::new(Writes(Arc::clone(&store)), Bounds::new(writes, patience)));
-        Sessions {
+        Ok(Sessions {
             inner: Arc::new(Inner {
                 store,
                 policy,
@@ -245,6 +277,7 @@ impl SessionsBuilder {
                 clock,
                 random,
                 listeners,
+                told: Told::default(),
                 turns: Turns::default(),
                 renewals: Renewals::default(),
                 background: Background::default(),
@@ -255,7 +288,7 @@ impl SessionsBuilder {
                 feed,
             }),
             realm: None,
-        }
+        })
     }
 }
 
@@ -555,20 +588,25 @@ impl Sessions {
         };
         let base = Base::of(record, self.rules());
         if !self.is_base_live(&base) {
-            self.tell(self.end_of_life(&base.record));
+            self.tell_end_of_life(&base);
             return Ok(None);
         }
         self.tell_problem(&base);
         Ok(Some(base))
     }
 
-    /// Why a row that is there is no live session.
-    fn end_of_life(&self, record: &SessionRecord) -> Event {
-        let now = self.now();
+    /// Tells why a row that is there is no live session; of an expired one, unless that was told before.
+    fn tell_end_of_life(&self, base: &Base) {
+        let (now, record) = (self.now(), &base.record);
         let is_ahead = |began| record.is_live(now) && self.policy().is_from_the_future(began, now);
-        match record.created_at().is_some_and(is_ahead) {
-            true => Event::Rejected { reason: Rejection::FromTheFuture },
-            false => Event::Expired { id: record.id() },
+        if record.created_at().is_some_and(is_ahead) {
+            return self.tell(Event::Rejected { reason: Rejection::FromTheFuture });
+        }
+        let id = record.id();
+        // What was read before a renewal says so, too.
+        self.inner.watchers.doubt(&[id]);
+        if self.inner.told.is_first_request(id) {
+            self.tell(Event::Expired { id, user: base.owner().cloned() });
         }
     }
 

@@ -59,6 +59,11 @@ impl Base {
         Base { record, data, user, problem: None, is_cached: false }
     }
 
+    /// Returns whose session it is. Where the data cannot be read, the column names the owner, as in the user's list.
+    pub(crate) fn owner(&self) -> Option<&UserId> {
+        if self.problem.is_some() { self.record.user_id() } else { self.user.as_ref() }
+    }
+
     /// Whether the row belongs to whom it belonged to when it was `before`. lback's users and administrators have
     /// numbers of their own.
     pub(crate) fn has_same_user(&self, before: &Base, policy: &Policy) -> bool {

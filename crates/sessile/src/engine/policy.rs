@@ -1,44 +1,58 @@
 //! The policy: lifetimes, renewal, limits, and what to do when.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::meta::Meta;
 use crate::record::{SessionRecord, Timestamp, UserId};
+use crate::store::SettingError;
+use crate::store::setting::DEADLINES;
 
 const MINUTE: Duration = Duration::from_secs(60);
 /// How far a session may begin in the future, by the clock that judges it.
 const CLOCK_AHEAD: Duration = Duration::from_secs(60 * 60);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// The shortest lifetime of a session.
-const SHORTEST_LIFETIME: Duration = Duration::from_secs(1);
-/// The shortest time for an answer of the store.
-const SHORTEST_TIMEOUT: Duration = Duration::from_millis(1);
+/// The shortest lifetime of a session: a browser counts in seconds.
+const LIFETIMES: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::MAX;
+/// The text of a session that holds nothing.
+const LEAST_DATA_BYTES: u64 = 2;
 
 /// A policy under which no session could be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PolicyError {
-    /// A duration is too short.
-    #[error("`Policy::{setting}` is {given:?}: at least {least:?} is needed")]
-    TooShort {
-        /// Which one.
-        setting: &'static str,
-        /// What it is.
-        given: Duration,
-        /// The least that is allowed.
-        least: Duration,
-    },
+    /// One value is outside of what is allowed.
+    #[error(transparent)]
+    Setting(#[from] SettingError),
     /// A session would expire before a request may renew it.
     #[error(
-        "`Policy::renew_after` is {renew_after:?} and `Policy::idle_timeout` {idle_timeout:?}: no request could renew a \
-         session; set `renew_after` to less, after `idle_timeout`, which sets it to a tenth"
+        "`Policy::renew_after` is {renew_after:?} and `{setting}` {idle:?}: no request could renew a session; set \
+         `renew_after` to less than that, after `idle_timeout`, which sets it to a tenth of its own"
     )]
     NeverRenews {
         /// [`Policy::renew_after`].
         renew_after: Duration,
-        /// [`Policy::idle_timeout`].
-        idle_timeout: Duration,
+        /// The setting of the idle timeout.
+        setting: &'static str,
+        /// The idle timeout.
+        idle: Duration,
+    },
+    /// A session would reach its absolute lifetime before its idle timeout.
+    #[error(
+        "`{idle_setting}` is {idle:?} and `{absolute_setting}` {absolute:?}: no session lives that long without a \
+         request; set the idle timeout to no more than the absolute lifetime, or the absolute lifetime to more or \
+         to `None`"
+    )]
+    IdleOutlives {
+        /// The setting of the idle timeout.
+        idle_setting: &'static str,
+        /// The idle timeout.
+        idle: Duration,
+        /// The setting of the absolute lifetime.
+        absolute_setting: &'static str,
+        /// The absolute lifetime.
+        absolute: Duration,
     },
 }
 
@@ -136,7 +150,8 @@ impl Policy {
     }
 
     /// How long a session lives without a request, at least one second. Also sets
-    /// [`renew_after`](Self::renew_after) to a tenth of it.
+    /// [`renew_after`](Self::renew_after) to a tenth of it. No more than the
+    /// [absolute lifetime](Self::absolute_lifetime), which is 24 hours unless it is set.
     #[must_use]
     pub fn idle_timeout(mut self, idle: Duration) -> Policy {
         self.idle_timeout = idle;
@@ -146,7 +161,7 @@ impl Policy {
         self
     }
 
-    /// How long a session lives at most, whatever happens, from its sign-in. `None`: no limit.
+    /// How long a session lives at most, whatever happens, from its sign-in; at least one second. `None`: no limit.
     ///
     /// A session that began more than an hour in the future, because a clock was wrong, is not accepted where there
     /// is a limit: it would outlive the limit by as much. `sessile verify` finds such rows.
@@ -156,7 +171,7 @@ impl Policy {
         self
     }
 
-    /// Both lifetimes for sessions that are remembered.
+    /// Both lifetimes for sessions that are remembered, with the bounds of those that are not.
     #[must_use]
     pub fn remembered(mut self, idle: Duration, absolute: impl Into<Option<Duration>>) -> Policy {
         self.remember_idle_timeout = idle;
@@ -176,7 +191,7 @@ impl Policy {
         self
     }
 
-    /// The largest text in `data`, in bytes: [`EngineError::TooLarge`](super::EngineError::TooLarge) is returned by
+    /// The largest text in `data`, in bytes, at least 2: [`EngineError::TooLarge`](super::EngineError::TooLarge) is returned by
     /// whatever would make it larger, and nothing is changed.
     ///
     /// What sessile itself stores does not count: the CSRF token, and its notes, such as the time of the login. So a
@@ -203,43 +218,55 @@ impl Policy {
         self
     }
 
-    /// How long to wait for one answer of the store before the request fails with 503.
+    /// How long to wait for one answer of the store before the request fails with 503: at least one millisecond, at
+    /// most a day.
     #[must_use]
     pub fn store_timeout(mut self, timeout: Duration) -> Policy {
         self.store_timeout = timeout;
         self
     }
 
-    /// How often a change is merged onto newer data before the request fails. Default: 100.
+    /// How often a change is merged onto newer data before the request fails; at least once. Default: 100.
     #[must_use]
     pub fn max_attempts(mut self, attempts: u32) -> Policy {
-        self.max_attempts = attempts.max(1);
+        self.max_attempts = attempts;
         self
     }
 
-    /// Whether sessions can live and be used under this policy.
+    /// Checks whether sessions can live and be used under this policy. [`SessionsBuilder::build`] and
+    /// [`try_build`] call it.
+    ///
+    /// [`SessionsBuilder::build`]: super::SessionsBuilder::build
+    /// [`try_build`]: super::SessionsBuilder::try_build
     ///
     /// # Errors
-    /// When a lifetime or the store's deadline is below what is allowed, or sessions would never be renewed.
+    /// When a value is outside of what is allowed, an idle timeout is longer than the absolute lifetime, or sessions
+    /// would never be renewed.
     pub fn validate(&self) -> Result<(), PolicyError> {
-        let lifetimes = [
-            ("idle_timeout", Some(self.idle_timeout), SHORTEST_LIFETIME),
-            ("absolute_lifetime", self.absolute_lifetime, SHORTEST_LIFETIME),
-            ("remembered (idle)", Some(self.remember_idle_timeout), SHORTEST_LIFETIME),
-            ("remembered (absolute)", self.remember_absolute_lifetime, SHORTEST_LIFETIME),
-            ("store_timeout", Some(self.store_timeout), SHORTEST_TIMEOUT),
+        const IDLE: &str = "Policy::idle_timeout";
+        const ABSOLUTE: &str = "Policy::absolute_lifetime";
+        const REMEMBERED_IDLE: &str = "Policy::remembered (idle)";
+        const REMEMBERED_ABSOLUTE: &str = "Policy::remembered (absolute)";
+        let both = [
+            (self.lifetimes(), IDLE, ABSOLUTE),
+            (self.remembered_lifetimes(), REMEMBERED_IDLE, REMEMBERED_ABSOLUTE),
         ];
-        for (setting, given, least) in lifetimes {
-            if let Some(given) = given.filter(|given| *given < least) {
-                return Err(PolicyError::TooShort { setting, given, least });
+        for (Lifetimes { idle, absolute }, idle_setting, absolute_setting) in both {
+            SettingError::check_time(idle_setting, idle, &LIFETIMES)?;
+            if let Some(absolute) = absolute {
+                SettingError::check_time(absolute_setting, absolute, &LIFETIMES)?;
+                if idle > absolute {
+                    return Err(PolicyError::IdleOutlives { idle_setting, idle, absolute_setting, absolute });
+                }
+            }
+            if let Some(renew_after) = self.renew_after.filter(|renew_after| *renew_after >= idle) {
+                return Err(PolicyError::NeverRenews { renew_after, setting: idle_setting, idle });
             }
         }
-        match self.renew_after {
-            Some(renew_after) if renew_after >= self.idle_timeout => {
-                Err(PolicyError::NeverRenews { renew_after, idle_timeout: self.idle_timeout })
-            }
-            _ => Ok(()),
-        }
+        SettingError::check_time("Policy::store_timeout", self.store_timeout, &DEADLINES)?;
+        SettingError::check_number("Policy::max_attempts", self.max_attempts.into(), 1)?;
+        SettingError::check_number("Policy::max_data_bytes", self.max_data_bytes as u64, LEAST_DATA_BYTES)?;
+        Ok(())
     }
 
     /// The lifetimes of a session that is not remembered.
@@ -375,33 +402,54 @@ impl Policy {
 mod tests {
     use super::*;
 
-    /// [R20] Durations under which no session could be used are refused, with the setting's name and the least that
-    /// is allowed.
+    /// [R20] A policy under which no session could be used is refused, with the setting's name and what is allowed.
     #[test]
     fn a_policy_that_nobody_could_use_is_refused() {
         let (zero, second) = (Duration::ZERO, Duration::from_secs(1));
+        let policy = Policy::default;
         for fine in [
-            Policy::default(),
+            policy(),
             Policy::lback(),
-            Policy::default().absolute_lifetime(None).renew_after(None),
-            Policy::default().idle_timeout(second).absolute_lifetime(second).remembered(second, second),
-            Policy::default().idle_timeout(Duration::MAX).renew_after(zero),
+            policy().absolute_lifetime(None).renew_after(None),
+            policy().idle_timeout(second).absolute_lifetime(second).remembered(second, second),
+            policy().idle_timeout(Duration::MAX).absolute_lifetime(None).renew_after(zero),
+            policy().store_timeout(Duration::from_millis(1)).max_attempts(1).max_data_bytes(2),
         ] {
             assert_eq!(fine.validate(), Ok(()));
         }
-        for (policy, setting) in [
-            (Policy::default().idle_timeout(zero), "idle_timeout"),
-            (Policy::default().idle_timeout(Duration::from_millis(999)), "idle_timeout"),
-            (Policy::default().absolute_lifetime(zero), "absolute_lifetime"),
-            (Policy::default().remembered(zero, None), "remembered (idle)"),
-            (Policy::default().remembered(second, zero), "remembered (absolute)"),
-            (Policy::default().store_timeout(zero), "store_timeout"),
+        let almost = Duration::from_millis(999);
+        for (refused, says) in [
+            (policy().idle_timeout(zero), "`Policy::idle_timeout` is 0ns: at least 1s is needed"),
+            (policy().idle_timeout(almost), "`Policy::idle_timeout` is 999ms: at least 1s is needed"),
+            (policy().absolute_lifetime(zero), "`Policy::absolute_lifetime` is 0ns: at least 1s is needed"),
+            (policy().remembered(zero, None), "`Policy::remembered (idle)` is 0ns: at least 1s is needed"),
+            (policy().remembered(DAY, zero), "`Policy::remembered (absolute)` is 0ns: at least 1s is needed"),
+            (policy().store_timeout(zero), "`Policy::store_timeout` is 0ns: at least 1ms is needed"),
+            (
+                policy().store_timeout(2 * DAY),
+                "`Policy::store_timeout` is 172800s: at most 86400s is allowed",
+            ),
+            (policy().max_attempts(0), "`Policy::max_attempts` is 0: at least 1 is needed"),
+            (policy().max_data_bytes(1), "`Policy::max_data_bytes` is 1: at least 2 is needed"),
+            (
+                policy().renew_after(30 * MINUTE),
+                "`Policy::renew_after` is 1800s and `Policy::idle_timeout` 1800s: ",
+            ),
+            (
+                policy().remembered(MINUTE, None),
+                "`Policy::renew_after` is 180s and `Policy::remembered (idle)` 60s: ",
+            ),
+            (
+                policy().idle_timeout(2 * DAY),
+                "`Policy::idle_timeout` is 172800s and `Policy::absolute_lifetime` 86400s: ",
+            ),
+            (
+                policy().remembered(DAY, MINUTE),
+                "`Policy::remembered (idle)` is 86400s and `Policy::remembered (abs",
+            ),
         ] {
-            let refused = policy.validate().unwrap_err();
-            assert!(matches!(refused, PolicyError::TooShort { setting: named, .. } if named == setting));
-            assert!(refused.to_string().contains("at least 1"), "{refused}");
+            let error = refused.validate().unwrap_err().to_string();
+            assert!(error.starts_with(says), "{error}");
         }
-        let never = Policy::default().renew_after(Duration::from_secs(1_800)).validate().unwrap_err();
-        assert!(never.to_string().contains("renew_after"), "{never}");
     }
 }

@@ -6,11 +6,11 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use super::interval::{IntervalTooShort, refuse};
-use super::{Ended, EngineError, Event, Sessions};
+use super::{Ended, EngineError, Event, INTERVALS, Sessions};
 use crate::record::{Random, Timestamp};
-use crate::store::PurgeLimits;
 use crate::store::finding::CLOCK_TOLERANCE;
+use crate::store::setting::refuse;
+use crate::store::{PurgeLimits, Purged, SettingError};
 
 /// What a purge removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -32,7 +32,7 @@ pub struct PurgeSchedule {
     pub jitter: bool,
     /// The bounds of one batch. Default: 1,000 rows, 10 ms.
     pub limits: PurgeLimits,
-    /// Between two batches, so that others get their turn. Default: 20 ms.
+    /// Between two batches, so that others get their turn; zero: none. Default: 20 ms.
     pub pause: Duration,
 }
 
@@ -49,7 +49,8 @@ impl Default for PurgeSchedule {
 
 impl Sessions {
     /// Removes everything that has expired, in batches of 1,000 rows or 10 ms with 10 ms between them, so that
-    /// requests beside it get their turn. `progress` hears after each batch.
+    /// requests beside it get their turn. `progress` hears after each batch. Each session that is removed is told as
+    /// [`Event::Expired`], unless a request told of it before.
     ///
     /// # Errors
     /// When the store fails, or its clock and ours are more than a minute apart. What was removed
@@ -71,12 +72,17 @@ impl Sessions {
         loop {
             let batch = self.in_time(self.store().purge(now, limits)).await??;
             if let Some(cache) = &self.inner.cache {
-                batch.removed.iter().for_each(|id| cache.forget(*id));
-            }
-            for &id in &batch.removed {
-                self.inner.watchers.end(id, Ended::Expired);
+                batch.ids().for_each(|id| cache.forget(id));
             }
             let rows = batch.removed.len() as u64 + batch.removed_foreign;
+            for Purged { id, user_id } in batch.removed {
+                self.inner.watchers.end(id, Ended::Expired);
+                if self.inner.told.is_first_purge(id) {
+                    // Python changes the user in the data alone, and the column may name another one.
+                    let user = user_id.filter(|_| !self.policy().is_lback());
+                    self.tell(Event::Expired { id, user });
+                }
+            }
             report.removed += rows;
             report.batches += 1;
             if rows > 0 {
@@ -116,8 +122,8 @@ impl Sessions {
     /// ```
     ///
     /// # Panics
-    /// Outside of a tokio runtime; and when the interval is shorter than 10 milliseconds:
-    /// [`PurgeSchedule::validate`] says so without a panic.
+    /// Outside of a tokio runtime; and when the schedule is refused by [`PurgeSchedule::validate`], with the message
+    /// of its error.
     pub fn spawn_purge(&self, schedule: PurgeSchedule) -> PurgeTask {
         if let Err(error) = schedule.validate() {
             refuse(&error);
@@ -156,12 +162,14 @@ async fn is_stopped(stopped: &mut watch::Receiver<bool>) {
 }
 
 impl PurgeSchedule {
-    /// Checks the interval.
+    /// Checks the interval and the limits.
     ///
     /// # Errors
-    /// When it is shorter than 10 milliseconds: the purge would run without a pause.
-    pub fn validate(&self) -> Result<(), IntervalTooShort> {
-        IntervalTooShort::check("the purge", self.interval)
+    /// When the interval is shorter than 10 milliseconds, so that the purge would run without a pause, or a batch has
+    /// no rows.
+    pub fn validate(&self) -> Result<(), SettingError> {
+        SettingError::check_time("PurgeSchedule::interval", self.interval, &INTERVALS)?;
+        self.limits.validate()
     }
 
     fn wait(&self, random: &Arc<dyn Random>) -> Duration {

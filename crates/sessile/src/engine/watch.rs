@@ -221,8 +221,6 @@ impl Sessions {
         match event {
             Event::Rotated { from, to } => watchers.end(*from, Ended::Rotated { to: *to }),
             Event::LoggedOut { id } | Event::Revoked { id } => watchers.end(*id, Ended::Gone),
-            // What was read before a renewal says so, too.
-            Event::Expired { id } => watchers.doubt(&[*id]),
             _ => {}
         }
     }

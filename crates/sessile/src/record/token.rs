@@ -118,20 +118,69 @@ mod tests {
     use super::*;
     use crate::record::SystemRandom;
 
-    struct Broken;
-    impl Random for Broken {
-        fn fill(&self, _: &mut [u8]) -> Result<(), RandomError> {
-            Err(RandomError("no entropy".into()))
+    /// Answers with bytes that count on from one call to the next, and fails after so many.
+    struct Counting {
+        given: std::sync::Mutex<Vec<u8>>,
+        most: usize,
+    }
+
+    impl Counting {
+        fn up_to(most: usize) -> Counting {
+            Counting { given: Vec::new().into(), most }
         }
     }
 
-    /// [S01] [D08]
+    impl Random for Counting {
+        fn fill(&self, bytes: &mut [u8]) -> Result<(), RandomError> {
+            let mut given = self.given.lock().unwrap();
+            for byte in bytes {
+                if given.len() == self.most {
+                    return Err(RandomError("no entropy".into()));
+                }
+                *byte = given.len() as u8 + 1;
+                given.push(*byte);
+            }
+            Ok(())
+        }
+    }
+
+    fn secret_of(token: &SessionToken) -> Vec<u8> {
+        URL_SAFE_NO_PAD.decode(token.expose()).unwrap()
+    }
+
+    /// [S01] [D08] A token is 32 bytes of the generator, each of them as it was given.
     #[test]
-    fn has_256_bits_and_a_failing_generator_is_an_error() {
-        let token = SessionToken::generate(&SystemRandom).unwrap();
-        assert_eq!(URL_SAFE_NO_PAD.decode(token.expose()).unwrap().len(), 32);
-        assert_ne!(token.expose(), SessionToken::generate(&SystemRandom).unwrap().expose());
-        assert!(SessionToken::generate(&Broken).is_err());
+    fn a_token_is_256_bits_of_the_generator() {
+        let random = Counting::up_to(usize::MAX);
+        let token = SessionToken::generate(&random).unwrap();
+        assert_eq!(secret_of(&token), (1..=32).collect::<Vec<u8>>());
+        assert_eq!(*random.given.lock().unwrap(), secret_of(&token), "nothing is asked for and left out");
+        assert_eq!(secret_of(&SessionToken::generate(&random).unwrap()), (33..=64).collect::<Vec<u8>>());
+    }
+
+    /// [S01] The system's generator decides on each of the 256 bits. That one of them is the same in 128 tokens by
+    /// chance has a probability of 1 in 2^119.
+    #[test]
+    fn each_bit_of_a_token_varies() {
+        let (mut ones, mut zeros) = ([0u8; 32], [0u8; 32]);
+        for _ in 0..128 {
+            let secret = secret_of(&SessionToken::generate(&SystemRandom).unwrap());
+            assert_ne!(secret[..16], secret[16..], "one half is no copy of the other");
+            for (at, byte) in secret.into_iter().enumerate() {
+                ones[at] |= byte;
+                zeros[at] |= !byte;
+            }
+        }
+        assert_eq!((ones, zeros), ([0xff; 32], [0xff; 32]));
+    }
+
+    /// [S01] Wherever the generator fails, there is no token.
+    #[test]
+    fn a_failing_generator_is_an_error() {
+        for given in 0..32 {
+            assert!(SessionToken::generate(&Counting::up_to(given)).is_err(), "{given} bytes");
+        }
+        assert!(SessionToken::generate(&Counting::up_to(32)).is_ok());
     }
 
     /// [S02] The id is SHA-256 of the cookie's characters, cut to a UUID of version 8.
@@ -141,6 +190,25 @@ mod tests {
         assert_eq!(token.id().to_string(), "0f007385-b6f9-84b7-aeb2-748605afe1a9");
         assert_eq!(token.id(), SessionToken::parse(token.expose().as_bytes()).unwrap().id());
         assert!(SessionToken::parse(token.id().to_string().as_bytes()).is_err());
+    }
+
+    /// [S02] The id depends on each character, and is no piece of the token: no six bytes of it are six bytes of the
+    /// secret or of its text.
+    #[test]
+    fn the_id_tells_nothing_of_the_token() {
+        for _ in 0..64 {
+            let token = SessionToken::generate(&SystemRandom).unwrap();
+            for taken_from in [secret_of(&token), token.expose().as_bytes().to_vec()] {
+                let pieces: Vec<&[u8]> = taken_from.windows(6).collect();
+                assert!(!token.id().as_bytes().windows(6).any(|piece| pieces.contains(&piece)));
+            }
+            for at in 0..32 {
+                let mut other = secret_of(&token);
+                other[at] ^= 1;
+                let other = SessionToken::parse(URL_SAFE_NO_PAD.encode(other).as_bytes()).unwrap();
+                assert_ne!(other.id(), token.id(), "byte {at}");
+            }
+        }
     }
 
     /// [S28] One text is another session in every realm, whatever their names have in common.

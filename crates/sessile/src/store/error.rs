@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::time::Duration;
 
+use super::SettingError;
 use super::group::Unanswered;
 use crate::record::{InvalidUserId, SessionId, Visible};
 
@@ -72,6 +73,10 @@ pub enum StoreError {
         /// What would put it right.
         remedy: String,
     },
+
+    /// An option with which the store cannot work.
+    #[error(transparent)]
+    Setting(#[from] SettingError),
 
     /// The table is missing, or is not the `sessions` table.
     #[error("{} ({})", Visible(.problem), Visible(.remedy))]

@@ -70,9 +70,13 @@ mod tests {
         caller.abort();
         let _ = caller.await;
         gate.notify_one();
-        while count.load(Ordering::SeqCst) == 0 {
+        for _ in 0..100 {
+            if count.load(Ordering::SeqCst) == 1 {
+                return;
+            }
             tokio::task::yield_now().await;
         }
+        panic!("the work ended with its caller");
     }
 
     #[tokio::test]

@@ -48,6 +48,7 @@ pub(crate) fn shared(error: &Arc<StoreError>) -> StoreError {
             source: Some(Box::new(Arc::clone(error))),
         },
         StoreError::Timeout { store, after } => StoreError::Timeout { store, after: *after },
+        StoreError::Setting(error) => StoreError::Setting(*error),
         StoreError::Malformed(row) => StoreError::Malformed(row.clone()),
         StoreError::UserId(error) => StoreError::UserId(*error),
         StoreError::Schema { problem, remedy } => {

@@ -17,7 +17,7 @@ use async_trait::async_trait;
 use parking_lot::{RwLock, RwLockWriteGuard};
 
 use super::{
-    Cursor, Expiry, Finding, ListPage, ListQuery, Loaded, NewData, Outcome, PurgeBatch, PurgeLimits,
+    Cursor, Expiry, Finding, ListPage, ListQuery, Loaded, NewData, Outcome, PurgeBatch, PurgeLimits, Purged,
     Rotation, SessionStore, StoreError, StoreStats, Touch, Update, Write,
 };
 use crate::record::{Clock, Columns, SessionId, SessionRecord, StoredData, Timestamp, UserId};
@@ -250,13 +250,11 @@ impl Shard {
     }
 
     /// Removes at most `limit` rows, those that expired first.
-    fn take_expired(&mut self, now: Timestamp, limit: usize) -> Vec<SessionId> {
+    fn take_expired(&mut self, now: Timestamp, limit: usize) -> Vec<Purged> {
         let expired = self.by_expiry.iter().take_while(|(expires_at, _)| *expires_at <= now);
         let ids: Vec<SessionId> = expired.take(limit).map(|&(_, id)| id).collect();
-        for &id in &ids {
-            self.take(id);
-        }
-        ids
+        let purged = |id| Purged { id, user_id: self.take(id).and_then(|record| record.user_id().cloned()) };
+        ids.into_iter().map(purged).collect()
     }
 
     fn take_user(&mut self, user: &UserId, keep: Option<SessionId>) -> Vec<SessionId> {
@@ -348,6 +346,7 @@ impl SessionStore for MemoryStore {
     }
 
     async fn purge(&self, now: Timestamp, limits: PurgeLimits) -> Result<PurgeBatch, StoreError> {
+        limits.validate()?;
         let started = Instant::now();
         let mut batch = PurgeBatch::default();
         for shard in &self.0.shards {

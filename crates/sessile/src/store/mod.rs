@@ -47,6 +47,7 @@ pub mod postgres;
 mod purge;
 #[cfg(feature = "redis")]
 pub mod redis;
+pub(crate) mod setting;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
 #[cfg(any(feature = "postgres", feature = "mysql", feature = "redis"))]
@@ -76,9 +77,10 @@ pub use memory::MemoryStore;
 pub use mysql::MySqlStore;
 #[cfg(feature = "postgres")]
 pub use postgres::PostgresStore;
-pub use purge::{PurgeBatch, PurgeLimits};
+pub use purge::{PurgeBatch, PurgeLimits, Purged};
 #[cfg(feature = "redis")]
 pub use redis::RedisStore;
+pub use setting::SettingError;
 #[cfg(feature = "sqlite")]
 pub use sqlite::SqliteStore;
 pub use url::{StoreUrl, StoreUrlError};
@@ -173,7 +175,8 @@ pub trait SessionStore: Send + Sync + 'static {
     -> Result<Vec<SessionId>, StoreError>;
 
     /// Deletes one batch of rows that expired at or before `now`, within `limits`. A row that is
-    /// renewed meanwhile stays.
+    /// renewed meanwhile stays. Limits of no rows are [`StoreError::Setting`].
+    /// Each row is reported by exactly one call, with its user.
     async fn purge(&self, now: Timestamp, limits: PurgeLimits) -> Result<PurgeBatch, StoreError>;
 
     /// Counts. Reads the whole table: for people, not for requests.

@@ -4,16 +4,17 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use super::SettingError;
 #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
 use super::StoreError;
-use crate::record::SessionId;
+use crate::record::{SessionId, UserId};
 
 /// How much one batch may do before others get their turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PurgeLimits {
-    /// Rows, at most.
+    /// Rows, at most; at least one.
     pub max_rows: usize,
-    /// Time it may hold up writers, roughly.
+    /// Time it may hold up writers, roughly. Zero: as little as the store can do at a time.
     pub max_time: Duration,
 }
 
@@ -24,15 +25,41 @@ impl Default for PurgeLimits {
     }
 }
 
+impl PurgeLimits {
+    /// Checks the number of rows.
+    ///
+    /// # Errors
+    /// When it is zero: the purge would never end.
+    pub fn validate(&self) -> Result<(), SettingError> {
+        SettingError::check_number("PurgeLimits::max_rows", self.max_rows as u64, 1)
+    }
+}
+
+/// A session that a purge has removed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Purged {
+    /// Its id.
+    pub id: SessionId,
+    /// The user in its column `user_id`; `None` also where the column held no text.
+    pub user_id: Option<UserId>,
+}
+
 /// What one batch removed.
 #[derive(Debug, Clone, Default)]
 pub struct PurgeBatch {
     /// The sessions that are gone.
-    pub removed: Vec<SessionId>,
+    pub removed: Vec<Purged>,
     /// Rows removed whose id is no UUID, so that nobody could have been told.
     pub removed_foreign: u64,
     /// Whether there may be more to remove.
     pub more: bool,
+}
+
+impl PurgeBatch {
+    /// Returns the ids of the sessions that are gone.
+    pub fn ids(&self) -> impl Iterator<Item = SessionId> + '_ {
+        self.removed.iter().map(|purged| purged.id)
+    }
 }
 
 /// Rows in one chunk of a purge at first and at least: what any disk deletes in a few milliseconds.
@@ -43,10 +70,22 @@ const MIN_CHUNK: usize = 50;
 #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
 const MAX_CHUNK: usize = 10_000;
 
+/// Puts the rows of one chunk together: a row without an id is one whose id is no UUID.
+#[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
+pub(super) fn removed(
+    rows: impl ExactSizeIterator<Item = (Option<SessionId>, Option<UserId>)>,
+    took: Duration,
+) -> Chunk {
+    let all = rows.len();
+    let removed: Vec<Purged> = rows.filter_map(|(id, user_id)| id.map(|id| Purged { id, user_id })).collect();
+    let removed_foreign = (all - removed.len()).try_into().unwrap_or(u64::MAX);
+    Chunk { removed, removed_foreign, took }
+}
+
 /// What one chunk of a purge has removed.
 #[cfg(any(feature = "sqlite", feature = "postgres", feature = "mysql"))]
 pub(super) struct Chunk {
-    pub(super) removed: Vec<SessionId>,
+    pub(super) removed: Vec<Purged>,
     pub(super) removed_foreign: u64,
     /// How long it held up others.
     pub(super) took: Duration,
@@ -73,12 +112,13 @@ impl Chunks {
     where
         F: Future<Output = Result<Chunk, StoreError>>,
     {
+        limits.validate()?;
         let mut batch = PurgeBatch::default();
-        let mut left = limits.max_rows.max(1);
+        let mut left = limits.max_rows;
         let mut held = Duration::ZERO;
         while left > 0 && held < limits.max_time.max(Duration::from_nanos(1)) {
             let rows = self.0.load(Ordering::Relaxed).min(left);
-            let Chunk { removed: ids, removed_foreign, took } = match delete(rows).await {
+            let Chunk { removed, removed_foreign, took } = match delete(rows).await {
                 Ok(chunk) => chunk,
                 // What is gone has to be told; the next call meets the error again.
                 Err(error) if !batch.removed.is_empty() => {
@@ -87,10 +127,10 @@ impl Chunks {
                 }
                 Err(error) => return Err(error),
             };
-            let removed = ids.len() + usize::try_from(removed_foreign).unwrap_or(usize::MAX);
-            batch.removed.extend(ids);
+            let gone = removed.len() + usize::try_from(removed_foreign).unwrap_or(usize::MAX);
+            batch.removed.extend(removed);
             batch.removed_foreign += removed_foreign;
-            batch.more = removed >= rows;
+            batch.more = gone >= rows;
             if !batch.more {
                 break;
             }
@@ -100,7 +140,7 @@ impl Chunks {
             } else if took < limits.max_time / 8 {
                 self.0.fetch_max((rows * 2).min(MAX_CHUNK), Ordering::Relaxed);
             }
-            left = left.saturating_sub(removed);
+            left = left.saturating_sub(gone);
             held += took;
         }
         Ok(batch)

@@ -171,7 +171,7 @@ impl SessionStore for Gate {
     async fn purge(&self, now: Timestamp, limits: PurgeLimits) -> Result<PurgeBatch, StoreError> {
         let work = async {
             let batch = self.store.purge(now, limits).await.unwrap();
-            let removed = batch.removed.clone();
+            let removed = batch.ids().collect();
             (Ok(batch), vec![Did::Purge(removed)])
         };
         self.schedule.step(work).await

@@ -77,11 +77,9 @@ async fn fractions_that_the_table_does_not_keep_are_cut() {
         ..change(1, StoredData::Text("{}".into()), "[]")
     };
     assert_eq!(store.apply(Write::Update(after)).await.unwrap(), Outcome::Unmatched);
-    assert_eq!(
-        store.purge(time("2030-01-02 03:59:59.999999"), PurgeLimits::default()).await.unwrap().removed,
-        []
-    );
-    assert_eq!(store.purge(time(LATER), PurgeLimits::default()).await.unwrap().removed, [id(1)]);
+    let early = time("2030-01-02 03:59:59.999999");
+    assert!(store.purge(early, PurgeLimits::default()).await.unwrap().removed.is_empty());
+    assert!(store.purge(time(LATER), PurgeLimits::default()).await.unwrap().ids().eq([id(1)]));
     // Another program may make the column finer; the store learns it when it looks again.
     database.sql("ALTER TABLE sessions MODIFY expires_at DATETIME(6) NOT NULL").await;
     store.check().await.unwrap();
@@ -215,7 +213,8 @@ async fn a_broken_row_is_named_and_passed_by() {
     }
     let batch = store.purge(time(NOW), PurgeLimits::default()).await.unwrap();
     // The one that expired in the year 0 is not ours to judge, and is over for everybody.
-    assert_eq!((batch.removed, batch.removed_foreign, batch.more), (vec![id(1)], 2, false));
+    assert!(batch.ids().eq([id(1)]));
+    assert_eq!((batch.removed_foreign, batch.more), (2, false));
     assert_eq!(store.stats(time(NOW)).await.unwrap().live, 4);
 }
 

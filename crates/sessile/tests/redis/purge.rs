@@ -53,7 +53,7 @@ async fn purge_all(store: &RedisStore, now: &str, limits: PurgeLimits) -> Vec<Ve
     for _ in 0..10_000 {
         let batch = store.purge(time(now), limits).await.unwrap();
         assert!(batch.removed.len() <= limits.max_rows);
-        batches.push(batch.removed);
+        batches.push(batch.ids().collect());
         if !batch.more {
             return batches;
         }

@@ -29,7 +29,7 @@ async fn takes_no_more_than_it_may() {
     for (rows, more) in [(70, true), (70, true), (60, false), (0, false)] {
         let batch = store.purge(time(NOW), limits).await.unwrap();
         assert_eq!((batch.removed.len(), batch.more), (rows, more));
-        removed.extend(batch.removed);
+        removed.extend(batch.ids());
     }
     removed.sort();
     assert_eq!(removed, (1..=200).map(id).collect::<Vec<_>>());

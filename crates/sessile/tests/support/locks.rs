@@ -10,7 +10,7 @@ use sessile::record::{StoredData, UserId};
 use sessile::store::{Outcome, SessionStore, StoreError, Write};
 use tokio::task::{JoinHandle, JoinSet};
 
-use crate::support::{NOW, change, id, record, rotate, touch, until, update, user};
+use crate::support::{NOW, answered, change, id, record, rotate, touch, until, update, user};
 
 /// Longer than any of these tests takes: what still waits then was not answered before.
 pub(crate) const PATIENT: Duration = Duration::from_secs(60);
@@ -219,7 +219,7 @@ pub(crate) async fn callers_that_go_away_harm_nothing<S: SessionStore + Clone>(
     let _ = gone.await;
     assert!(!stays.is_finished());
     locker.unlock().await;
-    assert_eq!(stays.await.unwrap().unwrap(), Outcome::Applied);
+    assert_eq!(answered(stays).await.unwrap().unwrap(), Outcome::Applied);
     for (number, data) in [(1, "[2]"), (2, "[1]")] {
         until(async || data_of(&store, number).await.as_deref() == Some(data)).await;
     }

@@ -68,6 +68,11 @@ pub(crate) fn everything(limit: usize) -> ListQuery {
     ListQuery { user: None, liveness: Liveness::Any, now: time(NOW), after: None, limit }
 }
 
+/// What comes of a wait that the store has to end.
+pub(crate) async fn answered<T>(waiting: impl Future<Output = T>) -> T {
+    tokio::time::timeout(Duration::from_secs(60), waiting).await.expect("nobody answers")
+}
+
 /// Waits for what has to happen.
 pub(crate) async fn until(mut condition: impl AsyncFnMut() -> bool) {
     let started = Instant::now();

@@ -97,7 +97,7 @@ async fn rust_follows_what_python_does_to_the_expiry() {
     assert_eq!(alive(&mut scene, id).await, (true, true));
     scene.set_clocks(noon().saturating_add(seconds(2010)));
     assert_eq!(alive(&mut scene, id).await, (false, false));
-    assert_eq!(scene.events(), [Event::Expired { id }]);
+    assert_eq!(scene.events(), [Event::Expired { id, user: None }]);
 }
 
 /// Law 2: shortened to nothing while Rust changes it, the session has ended.

@@ -5,7 +5,9 @@
 
 mod acknowledged;
 mod costs;
+mod expired;
 mod isolation;
 mod outages;
 mod stage;
 mod user_ids;
+mod versions;

@@ -240,8 +240,10 @@ macro_rules! __conformance {
             }
             purging {
                 a_purge_removes_what_has_expired_and_nothing_else "L01 E05",
+                a_purge_reports_the_users "L05",
                 a_purge_leaves_what_never_expires "L02",
                 a_purge_keeps_to_its_rows_and_ends "L04 L05 R10",
+                a_purge_of_no_rows_is_refused "R20",
                 a_purge_without_time_gets_on "R10",
                 a_purge_goes_by_the_newest_expiry "L01",
             }

@@ -27,6 +27,7 @@ enum Fault {
     DeletionKeepsTheExpired,
     ListHasNoEnd,
     RevocationByListing,
+    PurgeHidesUsers,
     PurgeTakesAll,
     BatchStopsAtTheFirstMiss,
     Panics,
@@ -160,7 +161,11 @@ impl SessionStore for Faulty {
     async fn purge(&self, now: Timestamp, limits: PurgeLimits) -> Result<PurgeBatch, StoreError> {
         let tolerance = Duration::from_secs(3_600);
         let now = if matches!(self.1, Fault::PurgeTakesAll) { now.saturating_add(tolerance) } else { now };
-        self.0.purge(now, limits).await
+        let mut batch = self.0.purge(now, limits).await?;
+        if matches!(self.1, Fault::PurgeHidesUsers) {
+            batch.removed.iter_mut().for_each(|purged| purged.user_id = None);
+        }
+        Ok(batch)
     }
 
     async fn stats(&self, now: Timestamp) -> Result<StoreStats, StoreError> {
@@ -197,6 +202,7 @@ async fn every_fault_is_seen() {
         (Fault::DeletionKeepsTheExpired, "writes::deleting_twice_is_harmless"),
         (Fault::ListHasNoEnd, "listing::pages_hold_every_row_once_in_order"),
         (Fault::RevocationByListing, "races::rotate_against_delete_user"),
+        (Fault::PurgeHidesUsers, "purging::a_purge_reports_the_users"),
         (Fault::PurgeTakesAll, "purging::a_purge_removes_what_has_expired_and_nothing_else"),
         (Fault::BatchStopsAtTheFirstMiss, "batches::an_unmatched_write_leaves_its_neighbours_alone"),
         (Fault::Panics, "writes::a_new_row_is_loaded_as_it_was_inserted"),

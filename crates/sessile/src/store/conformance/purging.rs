@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::subject::{Subject, at, id, microsecond_before, row, touch};
 use super::verdict::{Failure, Verdict, holds, same};
 use crate::record::{SessionId, SessionRecord, Timestamp};
-use crate::store::{Liveness, PurgeLimits};
+use crate::store::{Liveness, PurgeLimits, Purged, StoreError};
 
 impl Subject {
     /// Batch after batch until there is no more; each within its bound.
@@ -15,7 +15,7 @@ impl Subject {
             let batch = self.purge(now, limits).await?;
             holds(batch.removed.len() <= limits.max_rows, "a batch larger than its bound")?;
             same(&batch.removed_foreign, &0, "rows removed whose id is no UUID")?;
-            removed.extend(batch.removed);
+            removed.extend(batch.ids());
             if !batch.more {
                 removed.sort();
                 return Ok(removed);
@@ -51,6 +51,23 @@ pub(super) async fn a_purge_removes_what_has_expired_and_nothing_else(store: Sub
     same(&of_ada, &vec![live[1].id()], "sessions of the user")
 }
 
+/// [L05] Each row is reported with the user in its column, whatever the characters, and without one if it has none.
+pub(super) async fn a_purge_reports_the_users(store: Subject) -> Verdict {
+    let dead = [
+        row(1).expires(at(1)).build(),
+        row(2).user("ada").expires(at(1)).build(),
+        row(3).user("ada").expires(at(1)).build(),
+        row(4).user("o'Neil Z\u{fc}rich").expires(at(1)).build(),
+    ];
+    store.insert(&dead).await?;
+    let mut removed = store.purge(at(10), PurgeLimits::default()).await?.removed;
+    removed.sort_by_key(|purged| purged.id);
+    let mut wanted: Vec<Purged> =
+        dead.iter().map(|row| Purged { id: row.id(), user_id: row.user_id().cloned() }).collect();
+    wanted.sort_by_key(|purged| purged.id);
+    same(&removed, &wanted, "rows removed, with their users")
+}
+
 /// [L02] There is no "never", but the last instant of the year 9999 comes close.
 pub(super) async fn a_purge_leaves_what_never_expires(store: Subject) -> Verdict {
     let eternal = row(1).expires(Timestamp::MAX).build();
@@ -75,6 +92,16 @@ pub(super) async fn a_purge_keeps_to_its_rows_and_ends(store: Subject) -> Verdic
         same(&store.ids(None, Liveness::Any, at(10)).await?, &sorted(&live), "rows left")?;
     }
     Ok(())
+}
+
+/// [R20] A batch of no rows would never end: it is refused, and removes nothing.
+pub(super) async fn a_purge_of_no_rows_is_refused(store: Subject) -> Verdict {
+    let dead = row(1).expires(at(1)).build();
+    store.insert([&dead]).await?;
+    let limits = PurgeLimits { max_rows: 0, ..PurgeLimits::default() };
+    let refused = matches!(store.purge(at(10), limits).await, Err(StoreError::Setting(_)));
+    holds(refused, "limits of no rows are StoreError::Setting")?;
+    store.holds_row(&dead, "an expired row").await
 }
 
 /// [R10] However little time it has, a batch gets on.

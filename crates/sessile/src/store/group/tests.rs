@@ -102,6 +102,11 @@ impl<const KEEPS: bool> Scene<KEEPS> {
     }
 }
 
+/// What comes of a wait that the group has to end.
+async fn answered<T>(waiting: impl Future<Output = T>) -> T {
+    tokio::time::timeout(Duration::from_secs(60), waiting).await.expect("nobody answers")
+}
+
 async fn settle() {
     for _ in 0..100 {
         tokio::task::yield_now().await;
@@ -301,7 +306,7 @@ async fn a_load_whose_caller_has_gone_is_not_asked_for() {
     }
     settle().await;
     scene.gate.add_permits(10);
-    assert_eq!(stays.await.unwrap(), Ok(6));
+    assert_eq!(answered(stays).await.unwrap(), Ok(6));
     assert_eq!(*scene.asked.lock(), [vec![1], vec![3]]);
     scene.is_empty_soon().await;
 }
@@ -451,7 +456,7 @@ async fn callers_go_away_at_every_await() {
                 scene.gate.add_permits(1);
             }
         };
-        let (answers, ()) = tokio::join!(all(callers), opening);
+        let (answers, ()) = answered(async { tokio::join!(all(callers), opening) }).await;
         assert!(answers.iter().flatten().count() >= 67);
         for (n, answer) in answers.into_iter().flatten() {
             assert_eq!(answer, Ok(n * 2));

@@ -339,7 +339,7 @@ impl Maker for Writer {
 }
 
 /// How often something is done again that the database undid for the sake of others.
-struct Attempts(usize);
+pub(super) struct Attempts(usize);
 
 impl Default for Attempts {
     fn default() -> Attempts {
@@ -349,7 +349,7 @@ impl Default for Attempts {
 
 impl Attempts {
     /// Whether to do it again, after a pause.
-    async fn has_another<T>(&mut self, done: &Result<T, Fault>) -> bool {
+    pub(super) async fn has_another<T>(&mut self, done: &Result<T, Fault>) -> bool {
         self.0 = self.0.saturating_sub(1);
         let again = self.0 > 0 && done.as_ref().is_err_and(Fault::is_collision);
         if again {

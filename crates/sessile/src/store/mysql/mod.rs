@@ -66,7 +66,7 @@ use super::answer::{Maker as _, Writes};
 use super::finish::Finish;
 use super::group::{Bounds, Group};
 use super::loads::Loads;
-use super::purge::{Chunk, Chunks};
+use super::purge::{self, Chunk, Chunks};
 use super::{
     Finding, ListPage, ListQuery, Liveness, Loaded, Outcome, PurgeBatch, PurgeLimits, SessionStore,
     StoreError, StoreStats, Write, key,
@@ -76,7 +76,7 @@ use crate::record::{Clock, SessionId, Timestamp, UserId};
 pub(super) use address::Address;
 pub use options::MySqlOptions;
 
-use apply::{BATCHES, Writer};
+use apply::{Attempts, BATCHES, Writer};
 use call::bound_user;
 use endings::Endings;
 use fault::{Fault, NAME, Place};
@@ -175,20 +175,27 @@ impl MySqlStore {
     }
 
     /// Locks and deletes a chunk of expired rows: renewed ones are not among them, nor those that others
-    /// have locked.
+    /// have locked. A DELETE that reads the whole of a small table meets those all the same, and two purges may then
+    /// wait for each other. [R15]
     async fn purge_chunk(&self, now: Timestamp, rows: usize) -> Result<Chunk, StoreError> {
-        let started = Instant::now();
-        let store = self.clone();
-        let removed = Finish::new(async move {
-            let mut seat = store.0.surveys.seat().await?;
-            let values = vec![bound_time(now), Value::from(rows)];
-            seat.begin().await?;
-            let expired = store.0.sql.lock_expired(seat.skips);
-            let removed = seat.survey_and_remove(expired, values).await;
-            seat.end(removed).await
-        });
-        let (removed, removed_foreign) = row::ids(&removed.await.map_err(self.error("purge"))?);
-        Ok(Chunk { removed, removed_foreign, took: started.elapsed() })
+        let mut attempts = Attempts::default();
+        loop {
+            let started = Instant::now();
+            let store = self.clone();
+            let removed = Finish::new(async move {
+                let mut seat = store.0.surveys.seat().await?;
+                let values = vec![bound_time(now), Value::from(rows)];
+                seat.begin().await?;
+                let expired = store.0.sql.lock_expired(seat.skips);
+                let removed = seat.survey_and_remove(expired, values).await;
+                seat.end(removed).await
+            })
+            .await;
+            if !attempts.has_another(&removed).await {
+                let rows = removed.map_err(self.error("purge"))?;
+                return Ok(purge::removed(rows.iter().map(row::id_and_user), started.elapsed()));
+            }
+        }
     }
 }
 

@@ -14,10 +14,11 @@ use super::schema;
 use super::session::in_time;
 use super::sql::{self, Sql};
 use super::tunnel::Tunnel;
-use crate::store::StoreError;
 use crate::store::limit::TimeLimit;
+use crate::store::setting::DEADLINES;
 use crate::store::tls::SslMode;
 use crate::store::user_column::UserColumn;
+use crate::store::{SettingError, StoreError};
 
 /// A server that is gone without a word is noticed in a minute, not in two hours.
 const KEEPALIVE: Duration = Duration::from_secs(30);
@@ -49,12 +50,12 @@ impl MySqlOptions {
     /// free share the next statement, so few are enough. There are up to two more for writes, three for listings,
     /// counts and purges, two for ending a user's sessions, and two while rows are locked by other programs.
     pub fn connections(mut self, connections: usize) -> MySqlOptions {
-        self.connections = connections.max(1);
+        self.connections = connections;
         self
     }
 
     /// How long a load, a write or a batch of writes may take, and how long a caller waits for a connection,
-    /// 5 s by default. A connection without an answer for that long is given up. A write that finds its
+    /// 5 s by default; at least one millisecond, at most a day. A connection without an answer for that long is given up. A write that finds its
     /// row locked is [`Unavailable`](StoreError::Unavailable) after four fifths of it, in whole seconds
     /// and at least one.
     pub fn timeout(mut self, timeout: Duration) -> MySqlOptions {
@@ -84,7 +85,8 @@ impl MySqlOptions {
     ///
     /// # Errors
     /// If the URL cannot be read, if the server cannot be reached or does not let us in
-    /// ([`Refused`](StoreError::Refused)), or if the table's name cannot be one.
+    /// ([`Refused`](StoreError::Refused)), or if the table's name or another option cannot be
+    /// one.
     pub async fn connect(self, url: &str) -> Result<MySqlStore, StoreError> {
         let address = Address::parse(url).map_err(|error| backend("read the store URL", error))?;
         self.connect_to(&address).await
@@ -106,6 +108,8 @@ impl MySqlOptions {
     }
 
     fn dialler(&self, address: &Address) -> Result<Dialler, StoreError> {
+        SettingError::check_number("MySqlOptions::connections", self.connections as u64, 1)?;
+        SettingError::check_time("MySqlOptions::timeout", self.timeout, &DEADLINES)?;
         let table = address.table.as_deref().unwrap_or(&self.table);
         if !can_be_a_name(table) {
             return Err(StoreError::Schema {

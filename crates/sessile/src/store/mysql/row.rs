@@ -109,6 +109,11 @@ pub(super) fn id(row: &Row) -> Option<SessionId> {
     session_id(value(row, 0))
 }
 
+/// The id and the user in the first two columns.
+pub(super) fn id_and_user(row: &Row) -> (Option<SessionId>, Option<UserId>) {
+    (id(row), user(value(row, 1)).unwrap_or_default())
+}
+
 /// What stands in the first column, whatever it is.
 pub(super) fn key_of(row: &Row) -> Value {
     value(row, 0).clone()

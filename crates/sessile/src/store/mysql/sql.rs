@@ -56,7 +56,7 @@ const LOCK_USER: &str = "SELECT id FROM @table WHERE user_id = ? AND @exact(user
 const SEE_USER: &str = "SELECT id FROM @table WHERE user_id = ? AND @exact(user_id) = ? \
     AND NOT (@exact(id) <=> ?)";
 
-const LOCK_EXPIRED: &str = "SELECT id FROM @table WHERE expires_at <= ? \
+const LOCK_EXPIRED: &str = "SELECT id, user_id FROM @table WHERE expires_at <= ? \
     ORDER BY expires_at LIMIT ? FOR UPDATE@skip";
 
 const STATS: &str = "SELECT COUNT(CASE WHEN expires_at > ? THEN 1 END), \

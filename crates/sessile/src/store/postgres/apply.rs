@@ -375,8 +375,8 @@ async fn alone(link: &Link, writes: &[Write], at: usize) -> Made {
     session.run(call.kind, &parameters(&call.values(writes))).await.map(outcome)
 }
 
-/// Makes a write again and again while the database undoes it for the sake of others. [R15]
-async fn again<F: Future<Output = Made>>(make: impl Fn() -> F) -> Made {
+/// Does something again and again while the database undoes it for the sake of others. [R15]
+pub(super) async fn again<T, F: Future<Output = Result<T, Fault>>>(make: impl Fn() -> F) -> Result<T, Fault> {
     let mut left = ATTEMPTS;
     loop {
         left -= 1;

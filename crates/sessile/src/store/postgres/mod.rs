@@ -84,7 +84,7 @@ use tokio_postgres::types::Type;
 
 use super::answer::{Maker as _, Writes};
 use super::group::{Bounds, Group};
-use super::purge::{Chunk, Chunks};
+use super::purge::{self, Chunk, Chunks};
 use super::{
     Feed, Finding, Grouping, Hearer, ListPage, ListQuery, Loaded, MalformedRow, Outcome, PurgeBatch,
     PurgeLimits, SessionStore, StoreError, StoreStats, Write,
@@ -94,7 +94,7 @@ use crate::record::{Clock, SessionId, SessionRecord, Timestamp, UserId};
 pub(super) use address::Address;
 pub use options::PostgresOptions;
 
-use apply::Writer;
+use apply::{Writer, again};
 use endings::Endings;
 use fault::{Fault, NAME, Place};
 use link::{Dialler, Duty, Link, Parameter, Session};
@@ -222,13 +222,15 @@ impl PostgresStore {
     }
 
     async fn purge_chunk(&self, now: Timestamp, rows: usize) -> Result<Chunk, StoreError> {
-        let started = Instant::now();
         let limit = i64::try_from(rows).unwrap_or(i64::MAX);
         let parameters: [(Parameter<'_>, Type); 2] =
             [(&Micros::from(now), Type::TIMESTAMP), (&limit, Type::INT8)];
-        let rows = self.0.surveys.survey(&self.0.sql.purge, &parameters).await;
-        let (removed, removed_foreign) = row::ids(&rows.map_err(self.error("purge"))?);
-        Ok(Chunk { removed, removed_foreign, took: started.elapsed() })
+        let removed = again(|| async {
+            let started = Instant::now();
+            let rows = self.0.surveys.survey(&self.0.sql.purge, &parameters).await?;
+            Ok(purge::removed(rows.iter().map(row::id_and_user), started.elapsed()))
+        });
+        removed.await.map_err(self.error("purge"))
     }
 }
 

@@ -11,9 +11,10 @@ use super::link::{self, Dialler, Target};
 use super::schema;
 use super::sql::{MAX_NAME_BYTES, Sql};
 use super::tls;
-use crate::store::StoreError;
 use crate::store::limit::TimeLimit;
+use crate::store::setting::DEADLINES;
 use crate::store::user_column::UserColumn;
+use crate::store::{SettingError, StoreError};
 
 /// Options for connecting to a [`PostgresStore`]: start with [`PostgresStore::options`]. What the URL
 /// says counts more.
@@ -70,12 +71,12 @@ impl PostgresOptions {
     /// sessions, one for counts and purges), and up to three that are made when first needed: for listings,
     /// and while rows are locked by other programs.
     pub fn connections(mut self, connections: usize) -> PostgresOptions {
-        self.connections = connections.max(1);
+        self.connections = connections;
         self
     }
 
     /// How long a load or a write may take, and how long a caller waits for a connection that is being
-    /// made, 5 s by default. A connection without an answer for that long is given up. A write that
+    /// made, 5 s by default; at least one millisecond, at most a day. A connection without an answer for that long is given up. A write that
     /// finds its row locked is [`Unavailable`](StoreError::Unavailable) after four fifths of it.
     pub fn timeout(mut self, timeout: Duration) -> PostgresOptions {
         self.timeout = timeout;
@@ -121,7 +122,7 @@ impl PostgresOptions {
     ///
     /// # Errors
     /// If the URL cannot be read, if the server cannot be reached or does not let us in, or if the
-    /// table's name cannot be one.
+    /// table's name or another option cannot be one.
     pub async fn connect(self, url: &str) -> Result<PostgresStore, StoreError> {
         let address = Address::parse(url).map_err(|error| backend("read the store URL", error))?;
         self.connect_to(&address).await
@@ -140,6 +141,8 @@ impl PostgresOptions {
     }
 
     pub(in crate::store) async fn connect_to(self, address: &Address) -> Result<PostgresStore, StoreError> {
+        SettingError::check_number("PostgresOptions::connections", self.connections as u64, 1)?;
+        SettingError::check_time("PostgresOptions::timeout", self.timeout, &DEADLINES)?;
         let destination = complete(address)?;
         let (schema, table) = self.names(address);
         for name in [Some(table), schema].into_iter().flatten() {

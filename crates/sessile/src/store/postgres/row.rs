@@ -145,6 +145,11 @@ pub(super) fn id(row: &Row) -> Option<SessionId> {
     session_id(Column::of(row, 0))
 }
 
+/// The id and the user in the first two columns.
+pub(super) fn id_and_user(row: &Row) -> (Option<SessionId>, Option<UserId>) {
+    (id(row), user(Column::of(row, 1)).unwrap_or_default())
+}
+
 /// The ids in the first column, and how many others there were.
 pub(super) fn ids(rows: &[Row]) -> (Vec<SessionId>, u64) {
     let ids: Vec<SessionId> = rows.iter().filter_map(id).collect();

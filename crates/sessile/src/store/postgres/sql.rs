@@ -59,7 +59,7 @@ const DELETE_USER: &str = "DELETE FROM @table WHERE user_id = $1 AND id IS DISTI
 /// The last condition judges a row that somebody renewed in between once more.
 const PURGE: &str = "DELETE FROM @table WHERE id = ANY (ARRAY(SELECT id FROM @table \
     WHERE expires_at <= $1 ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED)) \
-    AND expires_at <= $1 RETURNING id";
+    AND expires_at <= $1 RETURNING id, user_id";
 
 const STATS: &str = "SELECT count(*) FILTER (WHERE expires_at > $1), \
     count(*) FILTER (WHERE expires_at <= $1), \

@@ -32,9 +32,9 @@ scripts! {
     UPDATE = "lua/begin.lua", "lua/update.lua", "lua/row.lua", "lua/update_others.lua";
     TOUCH = "lua/begin.lua", "lua/row.lua", "lua/touch.lua";
     DELETE = "lua/begin.lua", "lua/row.lua", "lua/delete.lua";
-    ROTATE = "lua/begin.lua", "lua/row.lua", "lua/rotate.lua";
+    ROTATE = "lua/begin.lua", "lua/row.lua", "lua/others.lua", "lua/rotate.lua";
     PREPARE = "lua/begin.lua", "lua/row.lua", "lua/prepare.lua";
-    DECIDE = "lua/begin.lua", "lua/decide.lua";
+    DECIDE = "lua/begin.lua", "lua/others.lua", "lua/decide.lua";
     FINISH = "lua/begin.lua", "lua/finish.lua";
     FORGET = "lua/begin.lua", "lua/forget.lua";
     PURGE = "lua/purge.lua";

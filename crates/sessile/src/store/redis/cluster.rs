@@ -6,8 +6,8 @@
 //!   the next renewal of the session enters again.
 //! * A rotation first *prepares* the new row, which points to the old one (`rotated_from`) and does not count
 //!   yet. Then it *decides*: in one step, and only if the old row is still what was read, the old row becomes
-//!   a pointer to the new one (`rotated_to`). From there on the old id is dead and the new row counts. At
-//!   last it *finishes*: the new row loses its mark, and the pointer goes.
+//!   a pointer to the new one (`rotated_to`), with the fields that this version does not know. From there on the old id is dead and the new row counts. At
+//!   last it *finishes*: the new row loses its mark and takes those fields over, and the pointer goes.
 //! * Whoever meets a prepared row asks the old one: if that points here, it was decided, and the reader
 //!   finishes it; if not, the new row does not exist. Cut short anywhere, exactly one of both is alive.
 //!
@@ -19,7 +19,7 @@ use redis::{Cmd, Value};
 use tokio::task::JoinError;
 
 use super::Inner;
-use super::call::Request;
+use super::call::{self, Request};
 use super::fault::{Fault, strange};
 use super::keys::bucket_of;
 use super::row::{self, Found, end};
@@ -53,7 +53,7 @@ impl Inner {
             self.link.ask(scribe.enter(user, id, last)).await?;
         }
         match self.decided(write.id(), || scribe.write(write)).await? {
-            Verdict::Applied { was, renewed } => {
+            Verdict::Applied { was, renewed, .. } => {
                 if let Some(user) = was.filter(|_| is_left(write)) {
                     self.leaves(&user, write.id());
                 }
@@ -97,15 +97,15 @@ impl Inner {
         if !matches!(prepared, Verdict::Applied { .. }) {
             return Ok(Outcome::Unmatched);
         }
-        let was = match self.decided(old, || scribe.decide(rotation)).await? {
-            Verdict::Applied { was, .. } => was,
+        let (was, others) = match self.decided(old, || scribe.decide(rotation)).await? {
+            Verdict::Applied { was, others, .. } => (was, others),
             Verdict::Unmatched | Verdict::Unresolved => {
                 self.abandon(scribe, rotation).await;
                 return Ok(Outcome::Unmatched);
             }
         };
         let from = old.to_string();
-        verdict(self.link.ask(scribe.finish(new, &from)).await)?;
+        verdict(self.link.ask(scribe.finish(new, &from, &others)).await)?;
         // Who finds the pointer finds out that it means nothing.
         let _ = self.link.ask(scribe.forget(old, "rotated_to", new)).await;
         if let Some(user) = &was {
@@ -150,7 +150,10 @@ impl Inner {
             Err(_) => None,
         };
         if let Some(old) = decided {
-            verdict(self.link.ask(scribe.finish(new, from)).await)?;
+            let all = self.link.look(call::plain(&["HGETALL", &self.keys.row(old)])).await?;
+            // Nothing where somebody else has finished it meanwhile.
+            let others = row::others(all);
+            verdict(self.link.ask(scribe.finish(new, from, &others)).await)?;
             let _ = self.link.ask(scribe.forget(old, "rotated_to", new)).await;
         }
         // Also when the old row does not point here: it may have been finished meanwhile.

@@ -28,7 +28,8 @@
 //! the `now` of the write, and changes the row and its indexes, or nothing.
 //!
 //! Keys expire by themselves a day after their session, so that clocks that differ do no harm. It is a net for
-//! those who never purge: [`purge`](SessionStore::purge) at least daily, or ids stay in their users' indexes.
+//! those who never purge: [`purge`](SessionStore::purge) at least daily, or ids stay in their users' indexes,
+//! and nobody hears of the sessions that expired.
 //!
 //! # In a Cluster
 //!
@@ -333,6 +334,7 @@ impl SessionStore for RedisStore {
     }
 
     async fn purge(&self, now: Timestamp, limits: PurgeLimits) -> Result<PurgeBatch, StoreError> {
+        limits.validate()?;
         self.0.purge(now, limits).await.map_err(self.error("purge"))
     }
 

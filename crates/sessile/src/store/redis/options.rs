@@ -10,7 +10,8 @@ use super::keys::Keys;
 use super::link::Dialler;
 use crate::record::Clock;
 use crate::store::limit::TimeLimit;
-use crate::store::{Finding, SessionStore, StoreError};
+use crate::store::setting::DEADLINES;
+use crate::store::{Finding, SessionStore, SettingError, StoreError};
 
 /// Options for connecting to a [`RedisStore`]: start with [`RedisStore::options`]. What the URL says counts
 /// more.
@@ -36,7 +37,7 @@ impl RedisOptions {
     }
 
     /// How long an answer may take, and how long a caller waits for a connection that is being made, 5 s by
-    /// default. A connection without an answer for that long is given up.
+    /// default; at least one millisecond, at most a day. A connection without an answer for that long is given up.
     pub fn timeout(mut self, timeout: Duration) -> RedisOptions {
         self.timeout = timeout;
         self
@@ -68,7 +69,7 @@ impl RedisOptions {
     /// Logs a warning when the server may forget sessions by itself: see the [module](super).
     ///
     /// # Errors
-    /// If the URL cannot be read, if the prefix cannot be one, if no server can be reached or it refuses the
+    /// If the URL cannot be read, if the prefix or the timeout cannot be one, if no server can be reached or it refuses the
     /// credentials, and if the server is not fit for sessions: a replica, older than Redis 6.2, without RESP3
     /// (as behind many proxies), with renamed commands, or with a user who may write only some of the keys.
     pub async fn connect(self, url: &str) -> Result<RedisStore, StoreError> {
@@ -92,6 +93,7 @@ impl RedisOptions {
     }
 
     fn prepare(self, address: &Address) -> Result<(Dialler, Arc<Place>, Keys), StoreError> {
+        SettingError::check_time("RedisOptions::timeout", self.timeout, &DEADLINES)?;
         let prefix = address.prefix.clone().unwrap_or(self.prefix);
         if prefix.contains(['{', '}']) {
             return Err(StoreError::Schema {

@@ -17,7 +17,7 @@ use super::fault::{Fault, NAME, strange};
 use super::keys::BUCKETS;
 use super::row::{self, bytes};
 use crate::record::{SessionId, Timestamp, UserId};
-use crate::store::{PurgeBatch, PurgeLimits};
+use crate::store::{PurgeBatch, PurgeLimits, Purged};
 
 /// Rows removed at once, at most: a third of a millisecond, and more where each is in another bucket.
 const ROWS: usize = 16;
@@ -83,21 +83,23 @@ impl Inner {
     }
 
     /// Ids and users, one after the other; in a Cluster the users' entries are still to go.
-    fn told(&self, gone: Vec<Value>, removed: &mut Vec<SessionId>, entries: &mut Vec<Request<'static>>) {
+    fn told(&self, gone: Vec<Value>, removed: &mut Vec<Purged>, entries: &mut Vec<Request<'static>>) {
         let mut gone = gone.into_iter().filter_map(bytes);
         while let (Some(id), Some(user)) = (gone.next(), gone.next()) {
             let Ok(id) = SessionId::parse_bytes(&id) else { continue };
-            removed.push(id);
-            if let (true, Ok(user)) = (self.users.is_empty() && !user.is_empty(), String::from_utf8(user)) {
-                entries.push(self.scribe("").leave(&UserId::stored(&user), id));
+            let user = String::from_utf8(user).ok().filter(|user| !user.is_empty());
+            let user_id = user.as_deref().map(UserId::stored);
+            if let (true, Some(user)) = (self.users.is_empty(), &user_id) {
+                entries.push(self.scribe("").leave(user, id));
             }
+            removed.push(Purged { id, user_id });
         }
     }
 }
 
 impl Round<'_> {
     async fn run(&mut self, limits: PurgeLimits, batch: &mut PurgeBatch) -> Result<(), Fault> {
-        let (mut left, mut held) = (limits.max_rows.max(1), Duration::ZERO);
+        let (mut left, mut held) = (limits.max_rows, Duration::ZERO);
         loop {
             // Also when nothing more may be removed: whether there is more is told exactly.
             while self.expired.is_empty() {
@@ -150,7 +152,7 @@ impl Round<'_> {
     }
 
     /// Removes so many rows at most, of one bucket or of several; returns how many it looked at.
-    async fn remove(&mut self, rows: usize, removed: &mut Vec<SessionId>) -> Result<usize, Fault> {
+    async fn remove(&mut self, rows: usize, removed: &mut Vec<Purged>) -> Result<usize, Fault> {
         let (mut left, mut requests) = (rows, Vec::new());
         while left > 0
             && let Some((bucket, expired)) = self.expired.front_mut()

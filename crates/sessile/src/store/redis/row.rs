@@ -12,6 +12,10 @@ use crate::store::MalformedRow;
 /// a row has expired is judged by the clock of whoever asks.
 pub(super) const MARGIN_MILLIS: i64 = 24 * 60 * 60 * 1_000;
 
+/// Fields of a row. `lua/others.lua` has them too.
+const OWN: [&str; 8] =
+    ["user_id", "data", "created_at", "expires_at", "updated_at", "attempt", "rotated_from", "rotated_to"];
+
 /// What stands under a row's key.
 pub(super) enum Found {
     Nothing,
@@ -98,6 +102,19 @@ pub(super) fn bytes(value: Value) -> Option<Vec<u8>> {
         Value::Int(number) => Some(number.to_string().into_bytes()),
         _ => None,
     }
+}
+
+/// Fields of a whole row that are not ours, and their values, one after the other.
+pub(super) fn others(row: Value) -> Vec<Vec<u8>> {
+    let pairs: Vec<(Option<Vec<u8>>, Option<Vec<u8>>)> = match row {
+        Value::Map(pairs) => pairs.into_iter().map(|(name, value)| (bytes(name), bytes(value))).collect(),
+        _ => Vec::new(),
+    };
+    let foreign = |(name, value): (Option<Vec<u8>>, Option<Vec<u8>>)| {
+        let (name, value) = (name?, value?);
+        (!OWN.iter().any(|own| own.as_bytes() == name)).then_some([name, value])
+    };
+    pairs.into_iter().filter_map(foreign).flatten().collect()
 }
 
 /// The session ids among these strings.

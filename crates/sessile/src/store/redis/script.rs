@@ -18,6 +18,8 @@ pub(super) enum Verdict {
     Applied {
         was: Option<UserId>,
         renewed: Option<UserId>,
+        /// Fields and values that are to go along to another server.
+        others: Vec<Vec<u8>>,
     },
     Unmatched,
     /// The row is being moved here, and whether it counts has to be found out first.
@@ -26,8 +28,8 @@ pub(super) enum Verdict {
 
 /// Reads what a script on a row says.
 pub(super) fn verdict(answer: Answer) -> Result<Verdict, Fault> {
-    let (code, was, renewed) = match answer? {
-        Value::Int(code) => (code, None, None),
+    let (code, was, renewed, others) = match answer? {
+        Value::Int(code) => (code, None, None, Vec::new()),
         Value::Array(said) => {
             let mut said = said.into_iter();
             let Some(Value::Int(code)) = said.next() else { return Err(strange()) };
@@ -35,13 +37,14 @@ pub(super) fn verdict(answer: Answer) -> Result<Verdict, Fault> {
                 let user = said.next().and_then(bytes).and_then(|user| String::from_utf8(user).ok());
                 user.filter(|user| !user.is_empty()).map(|user| UserId::stored(&user))
             };
-            (code, user(), user())
+            let (was, renewed) = (user(), user());
+            (code, was, renewed, said.filter_map(bytes).collect())
         }
         _ => return Err(strange()),
     };
     match code {
         0 => Ok(Verdict::Unmatched),
-        1 => Ok(Verdict::Applied { was, renewed }),
+        1 => Ok(Verdict::Applied { was, renewed, others }),
         2 => Ok(Verdict::Unresolved),
         _ => Err(strange()),
     }
@@ -152,8 +155,9 @@ impl<'a> Scribe<'a> {
         self.on(&call::DECIDE, rotation.id, [text(rotation.now.get()), is_text, content, new, last])
     }
 
-    pub(super) fn finish(self, new: SessionId, old: &'a str) -> Request<'a> {
-        self.on(&call::FINISH, new, [lent(old)])
+    pub(super) fn finish(self, new: SessionId, old: &'a str, others: &'a [Vec<u8>]) -> Request<'a> {
+        let others = others.iter().map(|text| Argument::Borrowed(text.as_slice()));
+        self.on(&call::FINISH, new, [lent(old)].into_iter().chain(others))
     }
 
     /// Takes away what is left at `id` and points to `other`: `rotated_to` or `rotated_from`.

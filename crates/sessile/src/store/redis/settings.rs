@@ -11,13 +11,15 @@ use super::server::ServerInfo;
 use crate::record::{SessionId, UserId};
 
 /// Everything that the store sends, also from within a script. A configuration can rename any of these.
-const COMMANDS: [&str; 19] = [
+const COMMANDS: [&str; 21] = [
     "DEL",
     "EVAL",
     "EVALSHA",
     "EXISTS",
     "HDEL",
     "HGET",
+    "HGETALL",
+    "HKEYS",
     "HMGET",
     "HSET",
     "HSTRLEN",

@@ -87,6 +87,7 @@ impl Cut {
     async fn after(step: Step) -> Cut {
         let cut = Cut::new().await;
         assert_eq!(cut.apply(Write::Insert(row(1, "ada"))).await, Outcome::Applied);
+        cut.link().ask(call::plain(&["HSET", &cut.store.0.keys.row(id(1)), "later", "kept"])).await.unwrap();
         let (rotation, scribe) = (rotation(1, 2), cut.scribe());
         let end = row::end(at(1_000));
         cut.link().ask(scribe.enter(&UserId::stored("ada"), id(2), end)).await.unwrap();
@@ -95,7 +96,7 @@ impl Cut {
             assert!(cut.applies(scribe.decide(&rotation)).await);
         }
         if step >= Step::Finished {
-            assert!(cut.applies(scribe.finish(id(2), &id(1).to_string())).await);
+            assert!(cut.applies(scribe.finish(id(2), &id(1).to_string(), &[])).await);
         }
         cut
     }
@@ -245,11 +246,25 @@ async fn a_purge_takes_what_was_cut_short_away() {
     for (step, told) in [(Step::Prepared, vec![id(1)]), (Step::Finished, vec![id(2)])] {
         let cut = Cut::after(step).await;
         let batch = cut.store.purge(at(5_000), PurgeLimits::default()).await.unwrap();
-        assert_eq!((batch.removed, batch.more), (told, false));
+        assert_eq!((batch.ids().collect::<Vec<_>>(), batch.more), (told, false));
         assert!(!cut.is_there(1).await && !cut.is_there(2).await);
         assert!(matches!(cut.field(2, "rotated_from").await, Value::Nil));
         cut.end().await;
     }
+}
+
+/// [R14] What a later version has put beside a row goes along with a rotation that was cut short, whoever finishes it.
+#[tokio::test]
+async fn a_field_of_a_later_version_goes_along() {
+    let kept = Value::BulkString(b"kept".to_vec());
+    let cut = Cut::after(Step::Prepared).await;
+    assert!(!cut.is_there(2).await);
+    assert_eq!(cut.field(1, "later").await, kept, "nothing was decided");
+    cut.end().await;
+    let cut = Cut::after(Step::Decided).await;
+    assert!(cut.is_there(2).await && !cut.is_there(1).await);
+    assert_eq!(cut.field(2, "later").await, kept);
+    cut.end().await;
 }
 
 /// A client that has lost an answer sends again: it is told what it would have been told, and it was made
@@ -279,7 +294,7 @@ async fn what_arrives_twice_is_made_once() {
         assert!(!cut.applies(request(cut.store.0.scribe(&other), &rotation)).await);
     }
     for _ in 0..3 {
-        assert!(cut.applies(scribe.finish(id(2), &id(1).to_string())).await);
+        assert!(cut.applies(scribe.finish(id(2), &id(1).to_string(), &[])).await);
     }
     assert_eq!(cut.listed(None).await, [id(2)]);
     cut.end().await;

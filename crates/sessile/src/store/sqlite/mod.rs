@@ -43,7 +43,7 @@ use rusqlite::Connection;
 
 use super::group::Group;
 use super::loads::Loads;
-use super::purge::{Chunk, Chunks};
+use super::purge::{self, Chunk, Chunks};
 use super::{
     Finding, ListPage, ListQuery, Loaded, MalformedRow, Outcome, PurgeBatch, PurgeLimits, SessionStore,
     StoreError, StoreStats, Write,
@@ -152,8 +152,9 @@ impl SqliteStore {
             let started = Instant::now();
             let mut statement = sql::prepare(connection, &sql.purge)?;
             let limit = i64::try_from(rows).unwrap_or(i64::MAX);
-            let (removed, removed_foreign) = row::returned_ids(statement.query((Time::from(now), limit))?)?;
-            Ok(Chunk { removed, removed_foreign, took: started.elapsed() })
+            let rows = statement.query_map((Time::from(now), limit), row::id_and_user)?;
+            let rows = rows.collect::<rusqlite::Result<Vec<_>>>()?;
+            Ok(purge::removed(rows.into_iter(), started.elapsed()))
         };
         self.0.writer.run_behind("purge", delete).await
     }

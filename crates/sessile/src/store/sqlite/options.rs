@@ -19,7 +19,8 @@ use super::sql::{self, Sql};
 use super::writer::Writer;
 use super::{examine, schema};
 use crate::record::{Clock, Timestamp};
-use crate::store::{Finding, StoreError};
+use crate::store::setting::DEADLINES;
+use crate::store::{Finding, SettingError, StoreError};
 
 /// The pages that all read connections together keep, at most. SQLite's own 2 MiB hold some 1,500 sessions
 /// of 1 KiB; beyond those a read spends a quarter of its time fetching pages. Mapping the file instead was as
@@ -85,12 +86,13 @@ impl SqliteOptions {
     /// and at least two. Listings of one user's sessions have one more to themselves, and counts and listings of all
     /// sessions another one.
     pub fn readers(mut self, readers: usize) -> SqliteOptions {
-        self.readers = readers.max(1);
+        self.readers = readers;
         self
     }
 
     /// How long a write waits for a lock that another process holds, or for room in the queue; then it
-    /// is [`Unavailable`](StoreError::Unavailable). 5 s by default, as Python's.
+    /// is [`Unavailable`](StoreError::Unavailable). 5 s by default, as Python's; at least
+    /// one millisecond, at most a day.
     pub fn busy_timeout(mut self, timeout: Duration) -> SqliteOptions {
         self.busy_timeout = timeout;
         self
@@ -110,7 +112,7 @@ impl SqliteOptions {
 
     /// Writes that may wait for the writer, 10,000 by default, at least one.
     pub fn queue(mut self, writes: usize) -> SqliteOptions {
-        self.queue = writes.max(1);
+        self.queue = writes;
         self
     }
 
@@ -120,7 +122,7 @@ impl SqliteOptions {
     /// backup, somebody's shell). Then it grows. At this size, writes are [`Full`](StoreError::Full) until the reader
     /// ends, except those that end sessions: a disk that is full would stop those, too.
     pub fn max_log_bytes(mut self, bytes: u64) -> SqliteOptions {
-        self.max_log_bytes = bytes.max(checkpoint::BOUND);
+        self.max_log_bytes = bytes;
         self
     }
 
@@ -145,7 +147,7 @@ impl SqliteOptions {
     /// # Errors
     /// If there is no such directory, no right to write there, if the file is no SQLite database, if
     /// write-ahead logging is not possible (as on some network file systems), or if the table's name
-    /// cannot be one.
+    /// or another option cannot be one.
     pub async fn open(self, path: impl AsRef<Path>) -> Result<SqliteStore, StoreError> {
         let path = path.as_ref().to_owned();
         if path.as_os_str() == ":memory:" {
@@ -159,7 +161,7 @@ impl SqliteOptions {
     /// requests wait.
     ///
     /// # Errors
-    /// If the table's name cannot be one.
+    /// If the table's name or another option cannot be one.
     pub async fn open_in_memory(self) -> Result<SqliteStore, StoreError> {
         off_the_worker(move || {
             let place = self.place(None)?;
@@ -176,7 +178,7 @@ impl SqliteOptions {
     /// not made.
     ///
     /// # Errors
-    /// If there is no such file or no right to read it, or if the table's name cannot be one.
+    /// If there is no such file or no right to read it, or if the table's name or another option cannot be one.
     pub async fn examine(
         self,
         path: impl AsRef<Path>,
@@ -287,7 +289,15 @@ impl SqliteOptions {
         prepared(writer, &pragmas).map_err(failed)
     }
 
+    fn check_settings(&self) -> Result<(), SettingError> {
+        SettingError::check_number("SqliteOptions::readers", self.readers as u64, 1)?;
+        SettingError::check_time("SqliteOptions::busy_timeout", self.busy_timeout, &DEADLINES)?;
+        SettingError::check_number("SqliteOptions::queue", self.queue as u64, 1)?;
+        SettingError::check_number("SqliteOptions::max_log_bytes", self.max_log_bytes, checkpoint::BOUND)
+    }
+
     fn place(&self, file: Option<PathBuf>) -> Result<Arc<Place>, StoreError> {
+        self.check_settings()?;
         if self.table.is_empty() || self.table.contains('\0') {
             return Err(StoreError::Schema {
                 problem: format!("{:?} cannot be the name of a table", self.table),

@@ -196,6 +196,11 @@ pub(super) fn returned_ids(mut rows: Rows<'_>) -> rusqlite::Result<(Vec<SessionI
     Ok((ids, foreign))
 }
 
+/// The id and the user in a row of a `RETURNING`.
+pub(super) fn id_and_user(row: &Row<'_>) -> rusqlite::Result<(Option<SessionId>, Option<UserId>)> {
+    Ok((session_id(row.get_ref(0)?), user(row.get_ref(1)?).unwrap_or_default()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

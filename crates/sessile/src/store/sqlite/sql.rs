@@ -39,7 +39,7 @@ const DELETE_USER: &str = "DELETE FROM @table WHERE user_id = ?1 AND id IS NOT ?
 /// the truth. A form of text that sorts late is purged late, never early.
 const PURGE: &str = "DELETE FROM @table WHERE id IN (\
     SELECT id FROM @table WHERE expires_at >= '' AND expires_at <= ?1 \
-    AND sessile_time(expires_at) <= ?1 ORDER BY expires_at LIMIT ?2) RETURNING id";
+    AND sessile_time(expires_at) <= ?1 ORDER BY expires_at LIMIT ?2) RETURNING id, user_id";
 
 const STATS: &str = "SELECT count(*) FILTER (WHERE expiry > ?1), \
     count(*) FILTER (WHERE expiry <= ?1), \

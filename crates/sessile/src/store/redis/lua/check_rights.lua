@@ -6,7 +6,7 @@ local function check(command, key, ...)
   if not redis.acl_check_cmd(command, key, ...) then denied[#denied + 1] = command .. ' ' .. key end
 end
 local row = ARGV[1]
-for _, command in ipairs({ 'EXISTS', 'DEL' }) do check(command, row) end
+for _, command in ipairs({ 'EXISTS', 'DEL', 'HKEYS', 'HGETALL' }) do check(command, row) end
 for _, command in ipairs({ 'HMGET', 'HGET', 'HDEL' }) do check(command, row, 'data') end
 check('HSET', row, 'data', '')
 check('PEXPIREAT', row, '1')
