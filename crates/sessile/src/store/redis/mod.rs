@@ -96,7 +96,7 @@ mod feed;
 mod keys;
 mod leavers;
 mod link;
-mod node;
+mod nodes;
 mod options;
 mod purge;
 mod row;
@@ -104,6 +104,8 @@ mod script;
 mod sentinel;
 mod server;
 mod settings;
+mod single;
+mod slots;
 mod survey;
 #[cfg(test)]
 mod tests;
