@@ -210,6 +210,7 @@ impl Nodes {
             }
             // Also when the store is about to go, and nobody looks any more.
             let _ = timeout(PAUSE, looks.changed()).await;
+            hops = 0;
         }
     }
 
