@@ -171,11 +171,15 @@ async fn judge(story: &Story, store: &RedisStore, count: &mut Count, killed: imp
     }
 }
 
+fn replica_of<'a>(cluster: &'a RedisCluster, primary: &Redis) -> &'a Redis {
+    let role = primary.command(&["ROLE"]).unwrap();
+    let is_named = |node: &&Redis| role.lines().any(|it| it == node.port().to_string());
+    cluster.nodes().iter().find(is_named).unwrap()
+}
+
 /// Lets the primary go on without its replica, which will take its place all the same.
 async fn cut_off(cluster: &RedisCluster, primary: &Redis) {
-    let role = primary.command(&["ROLE"]).unwrap();
-    let replica = cluster.nodes().iter().find(|node| role.lines().any(|it| it == node.port().to_string()));
-    let replica = replica.unwrap();
+    let replica = replica_of(cluster, primary);
     replica.pause().unwrap();
     primary.command(&["CLIENT", "KILL", "TYPE", "replica"]).unwrap();
     tokio::time::sleep(ALONE).await;
@@ -337,25 +341,108 @@ async fn a_node_that_hangs_costs_only_its_slots() {
         assert_eq!(store.load(id(number)).await.unwrap(), None);
         store.apply(insert(number)).await.unwrap();
     }
+    let began = Instant::now();
     let mut removed = 0;
-    until(async || {
+    // Not once for each bucket that is on the node: one call removes what it can reach.
+    for _ in 0..3 {
         // What it could not reach is an error when nothing else was left.
         let batch = store.purge(time("2099-01-01"), PurgeLimits::default()).await;
         removed += batch.map_or(0, |batch| batch.removed.len());
-        removed == live.len()
-    })
-    .await;
+    }
+    println!("beside it, three calls removed {removed} of {} rows in {:?}", live.len(), began.elapsed());
+    assert_eq!(removed, live.len());
+    assert!(began.elapsed() < Duration::from_secs(10), "each look at its buckets waited for it");
     stop.store(true, Ordering::Relaxed);
     for failed in waiting {
         assert!(failed.await.unwrap() > 0);
     }
     primary.resume().unwrap();
-    // Through a store that has not given the node up: how soon this one takes it back is not what is tested here.
-    let again = RedisStore::options().timeout(Duration::from_secs(10)).connect(&cluster.url()).await.unwrap();
-    until(async || again.delete_user(&user(owner), None).await.is_ok()).await;
-    for number in lost {
-        assert_eq!(again.load(id(number)).await.unwrap(), None);
+    let began = Instant::now();
+    until(async || store.delete_user(&user(owner), None).await.is_ok()).await;
+    println!("{:?} after it went on, all sessions of its user were ended", began.elapsed());
+    let all: Vec<_> = (0..1024).map(id).collect();
+    assert!(all.iter().any(|&id| hanging.has_row(&cluster, id)));
+    for row in store.load_many(&all).await {
+        assert_eq!(row.unwrap(), None);
     }
+    for bucket in 0..=255 {
+        assert_eq!(store.apply(insert(5_000_000 + bucket)).await.unwrap(), Outcome::Applied);
+    }
+}
+
+/// [R13] A failover that is asked for, with the old primary's consent: no request fails, though hundreds at once
+/// are sent elsewhere.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_failover_that_is_asked_for_costs_no_request() {
+    let cluster = tokio::task::spawn_blocking(RedisCluster::start).await.unwrap().unwrap();
+    let store = RedisStore::connect(&cluster.url()).await.unwrap();
+    let ids: Vec<_> = (0..1024).map(id).collect();
+    let writes: Vec<_> = (0..1024).map(insert).collect();
+    assert!(store.apply_many(writes).await.into_iter().all(|it| it.unwrap() == Outcome::Applied));
+    let before = cluster.primary_of(0).unwrap().port();
+    let stop = Arc::new(AtomicBool::new(false));
+    let callers: Vec<_> = (0..4)
+        .map(|_| {
+            let (store, ids, stop) = (store.clone(), ids.clone(), Arc::clone(&stop));
+            tokio::spawn(async move {
+                let mut rounds = 0;
+                while !stop.load(Ordering::Relaxed) {
+                    for row in store.load_many(&ids).await {
+                        assert!(row.unwrap().is_some());
+                    }
+                    let updates = (0..1024).map(|number| update(number, "{}", "{}")).collect();
+                    for made in store.apply_many(updates).await {
+                        assert_eq!(made.unwrap(), Outcome::Applied);
+                    }
+                    rounds += 1;
+                }
+                rounds
+            })
+        })
+        .collect();
+    replica_of(&cluster, cluster.primary_of(0).unwrap()).command(&["CLUSTER", "FAILOVER"]).unwrap();
+    until(async || cluster.primary_of(0).is_ok_and(|primary| primary.port() != before)).await;
+    tokio::time::sleep(CALM).await;
+    stop.store(true, Ordering::Relaxed);
+    for caller in callers {
+        assert!(caller.await.unwrap() > 0);
+    }
+}
+
+/// [R13] An operator moves slots from one node to another: what is on its way is asked for at the new place.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slot_on_its_way_to_another_node_is_served() {
+    let cluster = tokio::task::spawn_blocking(RedisCluster::start).await.unwrap().unwrap();
+    let store = RedisStore::connect(&cluster.url()).await.unwrap();
+    let tag = format!("{{{}}}", &id(1).to_string()[..2]);
+    let slot = cluster.nodes()[0].command(&["CLUSTER", "KEYSLOT", &tag]).unwrap();
+    let number: u16 = slot.parse().unwrap();
+    let from = cluster.primary_of(number).unwrap();
+    let to = cluster.primary_of((number + 8_192) % 16_384).unwrap();
+    let name = |node: &Redis| node.command(&["CLUSTER", "MYID"]).unwrap();
+    assert_eq!(store.apply(insert(1)).await.unwrap(), Outcome::Applied);
+    to.command(&["CLUSTER", "SETSLOT", &slot, "IMPORTING", &name(from)]).unwrap();
+    from.command(&["CLUSTER", "SETSLOT", &slot, "MIGRATING", &name(to)]).unwrap();
+    let keys = from.command(&["CLUSTER", "GETKEYSINSLOT", &slot, "9"]).unwrap();
+    let keys: Vec<_> = keys.lines().collect();
+    assert_eq!(keys.len(), 3);
+    let port = to.port().to_string();
+    let move_to = ["MIGRATE", "127.0.0.1", &port, "", "0", "5000", "AUTH", to.password(), "KEYS"];
+    from.command(&[&move_to[..], &keys].concat()).unwrap();
+
+    assert!(store.load(id(1)).await.unwrap().is_some());
+    assert_eq!(store.apply(update(1, "{}", "1")).await.unwrap(), Outcome::Applied);
+    // Redis makes no row with three keys where only two are known to have arrived.
+    let in_slot = (2..).find(|&it| id(it).as_bytes()[0] == id(1).as_bytes()[0]).unwrap();
+    let error = store.apply(insert(in_slot)).await.unwrap_err();
+    assert!(error.is_transient() && error.to_string().contains("TRYAGAIN"), "{error}");
+    for node in [to, from] {
+        node.command(&["CLUSTER", "SETSLOT", &slot, "NODE", &name(to)]).unwrap();
+    }
+    assert!(store.load(id(1)).await.unwrap().is_some());
+    assert_eq!(store.apply(update(1, "1", "2")).await.unwrap(), Outcome::Applied);
+    assert_eq!(store.apply(insert(in_slot)).await.unwrap(), Outcome::Applied);
+    assert_eq!(store.apply(Write::Delete(id(1))).await.unwrap(), Outcome::Applied);
 }
 
 /// [R13] [R18] A primary hangs and keeps its connections: a replica takes its place, and the store goes

@@ -75,6 +75,23 @@ impl Request<'_> {
         }
     }
 
+    /// The key by which a Cluster finds the node; nothing where any node can answer.
+    pub(super) fn key(&self) -> Option<&[u8]> {
+        match self {
+            Request::Script { keys, .. } => keys.first().map(String::as_bytes),
+            Request::Plain(command) => {
+                let mut words = command.args_iter().filter_map(|word| match word {
+                    redis::Arg::Simple(word) => Some(word),
+                    _ => None,
+                });
+                match words.next()? {
+                    b"CLUSTER" | b"COMMAND" | b"CONFIG" | b"INFO" | b"PING" | b"TIME" => None,
+                    _ => words.next(),
+                }
+            }
+        }
+    }
+
     /// A script by its hash, which a server forgets when it restarts.
     pub(super) fn command(&self) -> Cow<'_, Cmd> {
         match self {

@@ -89,10 +89,6 @@ impl Connector {
         Connector { settings: login.settings(), database: 0, ..self.clone() }
     }
 
-    pub(super) fn limit(&self) -> Duration {
-        self.place.limit.length()
-    }
-
     /// A connection to this server and what the server is; pushed messages go to `on_push`.
     ///
     /// The caller bounds the time of an answer.

@@ -6,6 +6,7 @@ use std::fmt;
 
 use redis::{ErrorKind, RedisError, Value};
 
+use super::connect::Endpoint;
 use crate::store::StoreError;
 use crate::store::limit::TimeLimit;
 
@@ -53,6 +54,10 @@ impl Refusal {
         &self.code
     }
 
+    pub(super) fn message(&self) -> &str {
+        &self.message
+    }
+
     /// Whether the credentials are refused: a password that was changed while the store was open, for example.
     fn is_of_login(&self) -> bool {
         matches!(&*self.code, "WRONGPASS" | "NOAUTH" | "DENIED")
@@ -74,7 +79,6 @@ impl From<RedisError> for Fault {
         }
         match (error.kind(), error.code()) {
             (ErrorKind::Io | ErrorKind::Parse, _) => Fault::Cut(words(&error)),
-            (ErrorKind::ClusterConnectionNotFound, _) => Fault::Away(words(&error)),
             (ErrorKind::Server(_) | ErrorKind::Extension, Some(code)) => {
                 let said = error.detail().unwrap_or_default();
                 // General errors quote arguments, which may be anything.
@@ -130,6 +134,27 @@ impl Fault {
         match self {
             Fault::Away(_) => self,
             fault => Fault::Away(fault.to_string()),
+        }
+    }
+
+    /// The same, with the node of a Cluster that it is about.
+    pub(super) fn at(self, node: &Endpoint) -> Fault {
+        match self {
+            Fault::Away(why) => Fault::Away(format!("{node}: {why}")),
+            Fault::Cut(why) => Fault::Cut(format!("{node}: {why}")),
+            fault => fault,
+        }
+    }
+
+    /// Whether the same request may be answered a moment later, here or by another node of the Cluster.
+    pub(super) fn passes_in_a_cluster(&self) -> bool {
+        match self {
+            Fault::Away(_) | Fault::Cut(_) | Fault::Slow => true,
+            Fault::Refused(Refusal { code, .. }) => matches!(
+                &**code,
+                "MOVED" | "ASK" | "TRYAGAIN" | "CLUSTERDOWN" | "LOADING" | "MASTERDOWN" | "READONLY"
+            ),
+            Fault::Other(_) | Fault::Unfit { .. } => false,
         }
     }
 

@@ -30,11 +30,13 @@ use tokio::time::Instant;
 use super::Inner;
 use super::call::{self, Request};
 use super::connect::{Connector, Endpoint, words};
-use super::fault::{Fault, answer, strange, unavailable};
+use super::fault::{Fault, answer, unavailable};
 use super::keys::Keys;
 use super::link::Target;
+use super::nodes::view;
 use super::row::bytes;
 use super::server::ServerInfo;
+use super::slots::Slots;
 use crate::store::listening::{self, Line, Listen};
 use crate::store::{Feed, Hearer, News, StoreError};
 
@@ -144,18 +146,7 @@ impl Listener {
         let Target::Cluster(named) = &self.inner.dialler.target else {
             return Ok(self.inner.link.endpoint().await?.into_iter().collect());
         };
-        let mut fault = strange();
-        for node in named {
-            let asked = async {
-                let (mut connection, _) = self.connector().open(node, |_| {}).await?;
-                primaries(self.ask(&mut connection, view()).await?, node)
-            };
-            match asked.await {
-                Ok(primaries) => return Ok(primaries.into_iter().collect()),
-                Err(failed) => fault = failed,
-            }
-        }
-        Err(fault)
+        Ok(self.inner.dialler.look(named).await?.primaries().into_iter().collect())
     }
 
     /// One sign of life from each.
@@ -172,8 +163,8 @@ impl Listener {
     }
 
     async fn look_around(&self, ear: &mut Ear, known: &BTreeSet<Endpoint>) -> Result<(), Ended> {
-        let seen = primaries(self.ask(&mut ear.connection, view()).await?, &ear.endpoint)?;
-        match seen == *known {
+        let seen = Slots::read(self.ask(&mut ear.connection, view()).await?, &ear.endpoint)?;
+        match seen.primaries() == *known {
             true => Ok(()),
             false => {
                 Err(Ended::Elsewhere("the Cluster has other primaries than were listened to".to_owned()))
@@ -238,31 +229,4 @@ fn hear(hearer: Hearer, keys: Keys, over: Arc<Notify>) -> impl Fn(PushInfo) + Se
         },
         _ => {}
     }
-}
-
-/// Which node has which slots; known to all versions.
-fn view() -> Cmd {
-    words(&["CLUSTER", "SLOTS"])
-}
-
-/// The primaries that have slots, as the node at `asked` sees them.
-fn primaries(view: Value, asked: &Endpoint) -> Result<BTreeSet<Endpoint>, Fault> {
-    let Endpoint::Tcp(asked, _) = asked else { return Err(strange()) };
-    let Value::Array(ranges) = view else { return Err(strange()) };
-    let primary = |range| {
-        let Value::Array(range) = range else { return None };
-        let Value::Array(node) = range.into_iter().nth(2)? else { return None };
-        let mut node = node.into_iter();
-        let host = bytes(node.next()?).and_then(|host| String::from_utf8(host).ok());
-        let Value::Int(port) = node.next()? else { return None };
-        // Nothing, where it knows itself by no name.
-        let host = host.filter(|host| !host.is_empty()).unwrap_or_else(|| asked.clone());
-        Some(Endpoint::Tcp(host, u16::try_from(port).ok()?))
-    };
-    let nodes: BTreeSet<Endpoint> =
-        ranges.into_iter().map(primary).collect::<Option<_>>().ok_or_else(strange)?;
-    if nodes.is_empty() {
-        return Err(Fault::Away("no node of the Cluster has any slots".to_owned()));
-    }
-    Ok(nodes)
 }

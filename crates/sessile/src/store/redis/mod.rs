@@ -97,7 +97,7 @@ mod feed;
 mod keys;
 mod leavers;
 mod link;
-mod node;
+mod nodes;
 mod options;
 mod purge;
 mod row;
@@ -105,6 +105,8 @@ mod script;
 mod sentinel;
 mod server;
 mod settings;
+mod single;
+mod slots;
 mod survey;
 #[cfg(test)]
 mod tests;

@@ -126,7 +126,7 @@ impl Round<'_> {
         let requests: Vec<_> = buckets.clone().map(count).collect();
         self.unasked -= requests.len();
         self.next = (self.next + requests.len()) % BUCKETS;
-        for (bucket, answer) in buckets.zip(self.inner.link.read(&requests).await) {
+        for (bucket, answer) in buckets.zip(self.inner.link.try_read(&requests).await) {
             let count = match answer {
                 Ok(Value::Int(count)) => count,
                 Ok(_) => return Err(strange()),
@@ -166,7 +166,7 @@ impl Round<'_> {
             }
         }
         let (mut entries, mut failed) = (Vec::new(), None);
-        for answer in self.inner.link.send(&requests).await {
+        for answer in self.inner.link.try_send(&requests).await {
             match answer {
                 Ok(Value::Array(gone)) => self.inner.told(gone, removed, &mut entries),
                 Ok(_) => failed = Some(strange()),
@@ -175,7 +175,7 @@ impl Round<'_> {
         }
         if !entries.is_empty() {
             // At worst they stay until their time is over.
-            let _ = self.inner.link.send(&entries).await;
+            let _ = self.inner.link.try_send(&entries).await;
         }
         failed.map_or(Ok(rows - left), Err)
     }

@@ -102,7 +102,9 @@ impl Inner {
     /// `INFO` of the server, or of all primaries of the Cluster.
     pub(super) async fn info(&self) -> Result<Vec<ServerInfo>, Fault> {
         let mut texts = Vec::new();
-        strings(self.link.ask(call::plain(&["INFO"])).await?, &mut texts);
+        for told in self.link.ask_all(call::plain(&["INFO"])).await {
+            strings(told?, &mut texts);
+        }
         Ok(ServerInfo::all(&texts))
     }
 

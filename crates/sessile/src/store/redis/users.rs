@@ -132,8 +132,13 @@ impl Inner {
     async fn delete_each(&self, user: &UserId, ids: &[SessionId], deletion: &mut Deletion) -> Vec<SessionId> {
         let scribe = self.scribe("");
         let requests: Vec<_> = ids.iter().map(|&id| scribe.delete(id, Some(user))).collect();
+        // A node that could not be reached before is not waited for again.
+        let answers = match deletion.fault {
+            None => self.link.send(&requests).await,
+            Some(_) => self.link.try_send(&requests).await,
+        };
         let mut unresolved = Vec::new();
-        for (&id, answer) in ids.iter().zip(self.link.send(&requests).await) {
+        for (&id, answer) in ids.iter().zip(answers) {
             match verdict(answer) {
                 Ok(Verdict::Applied { .. }) => {
                     self.leaves(user, id);
