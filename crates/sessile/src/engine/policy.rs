@@ -211,7 +211,9 @@ impl Policy {
         self
     }
 
-    /// Whether changes are kept when the handler answers 5xx. Default: no. Endings always are.
+    /// Whether changes are kept when the response reports a failure: with 5xx, with 408, as a time-out does, or with a
+    /// `grpc-status` header other than 0. Default: no. Endings are carried out in any case, and the changes of a
+    /// handler that panics or returns an error are dropped in any case.
     #[must_use]
     pub fn keep_changes_on_server_error(mut self, keep: bool) -> Policy {
         self.keep_changes_on_server_error = keep;

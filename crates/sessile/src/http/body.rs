@@ -74,9 +74,10 @@ impl<B: Body<Data = Bytes>> Body for ResponseBody<B> {
                 let frame = ready!(body.poll_frame(context));
                 if *checks_trailers
                     && let Some(Ok(frame)) = &frame
-                    && frame.trailers_ref().is_some_and(grpc_failed)
+                    && let Some(trailers) = frame.trailers_ref().filter(|trailers| grpc_failed(trailers))
                 {
                     tracing::warn!(
+                        grpc_status = grpc_status(trailers),
                         "a gRPC call failed in its trailers: its session changes were committed before its head"
                     );
                 }
@@ -99,6 +100,11 @@ impl<B: Body<Data = Bytes>> Body for ResponseBody<B> {
             Content::Text { text } => SizeHint::with_exact(text.as_ref().map_or(0, |text| text.len() as u64)),
         }
     }
+}
+
+/// The number of `grpc-status`, if it is one.
+fn grpc_status(headers: &HeaderMap) -> Option<u32> {
+    headers.get("grpc-status")?.to_str().ok()?.parse().ok()
 }
 
 /// Whether `grpc-status` is there and reports a failure.

@@ -9,7 +9,7 @@ use sessile::store::{
     Write,
 };
 
-use crate::support::{Database, NOW, id, record, time};
+use crate::support::{Database, NOW, SqlLog, id, record, time};
 
 /// Data of 60 KB.
 fn large() -> String {
@@ -128,6 +128,45 @@ async fn a_reader_that_holds_the_log_stops_writes_at_the_limit() {
     assert_eq!(store.apply(Write::Insert(record(number, None, "{}"))).await.unwrap(), Outcome::Applied);
     store.purge(time(NOW), PurgeLimits::default()).await.unwrap();
     assert!(log_bytes(&database) < 43 << 20, "the file is cut when the log begins anew");
+}
+
+/// [R20] A log that a reader holds is reported while there is time: with the database, its length and the limit, and
+/// again only when it has doubled. Once it is moved, a log that is held anew is reported anew.
+#[tokio::test]
+async fn a_log_that_a_reader_holds_is_reported() {
+    let (database, store) =
+        Database::with_store(SqliteStore::options().synchronous(Synchronous::Normal)).await;
+    let log = SqlLog::of(&database.path);
+    // Frames of 4 KiB and their headers.
+    let grows_to = async |bytes: u64| {
+        while log_bytes(&database) < bytes {
+            store.apply(Write::Insert(record(1, None, &large()))).await.unwrap();
+            store.apply(Write::Delete(id(1))).await.unwrap();
+        }
+    };
+    for _ in 0..2 {
+        let reader = database.sql();
+        reader.execute_batch("BEGIN; SELECT count(*) FROM sessions").unwrap();
+        grows_to(45 << 20).await;
+        assert!(log.warnings().is_empty(), "the bound is 40 MiB, and a quarter more may be a moment's");
+        grows_to(60 << 20).await;
+        let [warning] = &log.warnings()[..] else { panic!("one warning") };
+        assert!(warning.message.contains("a reader stays in one transaction and holds it"), "{warning:?}");
+        assert!((12_800..15_400).contains(&warning.numbers["pages"]), "{warning:?}");
+        assert_eq!(warning.numbers["limit"], 262_144, "1 GiB: {warning:?}");
+        grows_to(120 << 20).await;
+        let [again] = &log.warnings()[..] else { panic!("one warning for each doubling") };
+        assert!(again.numbers["pages"] >= 2 * warning.numbers["pages"], "{again:?}");
+        reader.execute_batch("COMMIT").unwrap();
+        // The file is cut when the log begins anew.
+        let mut writes = 0;
+        while log_bytes(&database) > 43 << 20 {
+            store.apply(Write::Insert(record(2, None, &large()))).await.unwrap();
+            store.apply(Write::Delete(id(2))).await.unwrap();
+            writes += 1;
+            assert!(writes < 10_000, "the log is not moved");
+        }
+    }
 }
 
 /// A renewal that compares the data (of a remembered session) does not write it again.

@@ -61,6 +61,35 @@ pub(crate) fn id(number: u32) -> SessionId {
 /// Statements by database, since the log is one for all tests of this program.
 static LOG: Mutex<Option<HashMap<String, Vec<String>>>> = Mutex::new(None);
 
+/// Warnings by database: the message, and the numbers with it.
+static WARNINGS: Mutex<Option<HashMap<String, Vec<Warning>>>> = Mutex::new(None);
+
+/// A warning of a store.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Warning {
+    pub(crate) message: String,
+    pub(crate) numbers: HashMap<&'static str, i64>,
+    database: String,
+}
+
+impl Visit for Warning {
+    fn record_str(&mut self, field: &Field, value: &str) {
+        if field.name() == "database" {
+            value.clone_into(&mut self.database);
+        }
+    }
+
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        self.numbers.insert(field.name(), value);
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        if field.name() == "message" {
+            self.message = format!("{value:?}");
+        }
+    }
+}
+
 /// The SQL log of one database.
 pub(crate) struct SqlLog(PathBuf);
 
@@ -78,6 +107,12 @@ impl SqlLog {
         let mut log = LOG.lock().unwrap();
         log.get_or_insert_default().remove(self.0.to_str().unwrap()).unwrap_or_default()
     }
+
+    /// The warnings since the last call.
+    pub(crate) fn warnings(&self) -> Vec<Warning> {
+        let mut warnings = WARNINGS.lock().unwrap();
+        warnings.get_or_insert_default().remove(self.0.to_str().unwrap()).unwrap_or_default()
+    }
 }
 
 struct Collect;
@@ -89,6 +124,11 @@ impl<S: tracing::Subscriber> Layer<S> for Collect {
             event.record(&mut fields);
             let mut log = LOG.lock().unwrap();
             log.get_or_insert_default().entry(fields.database).or_default().push(fields.statement);
+        } else if *event.metadata().level() == tracing::Level::WARN {
+            let mut warning = Warning::default();
+            event.record(&mut warning);
+            let mut warnings = WARNINGS.lock().unwrap();
+            warnings.get_or_insert_default().entry(warning.database.clone()).or_default().push(warning);
         }
     }
 }

@@ -1,13 +1,16 @@
 //! What others choose never forges a log line.
 
+use std::convert::Infallible;
 use std::io;
 use std::sync::{Arc, Mutex};
 
-use http::Request;
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Request, header};
+use http_body_util::{BodyExt as _, StreamBody};
 use sessile::http::OriginCheckLayer;
 use sessile::record::{Columns, DataError, StoredData};
 use sessile::store::{MalformedRow, StoreError, Write};
-use sessile::{Session, SessionError, SessionId, SessionRecord, UserId};
+use sessile::{LazySession, Session, SessionError, SessionId, SessionLayer, SessionRecord, UserId};
 use tower::{Layer as _, ServiceExt as _, service_fn};
 
 use crate::support::{Stage, noon};
@@ -32,9 +35,8 @@ impl io::Write for Log {
     }
 }
 
-/// [S24] Keys of the data, through every accessor that names them in an error or in the log.
-#[tokio::test]
-async fn keys_forge_no_log_line() {
+/// The log at every level, as long as the guard lives.
+fn logging() -> (Log, tracing::subscriber::DefaultGuard) {
     let log = Log::default();
     let writer = log.clone();
     let subscriber = tracing_subscriber::fmt()
@@ -42,7 +44,19 @@ async fn keys_forge_no_log_line() {
         .with_max_level(tracing::Level::TRACE)
         .with_writer(move || writer.clone())
         .finish();
-    let _guard = tracing::subscriber::set_default(subscriber);
+    (log, tracing::subscriber::set_default(subscriber))
+}
+
+impl Log {
+    fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+}
+
+/// [S24] Keys of the data, through every accessor that names them in an error or in the log.
+#[tokio::test]
+async fn keys_forge_no_log_line() {
+    let (log, _guard) = logging();
     let stage = Stage::new();
     let mut visitor = stage.visitor();
     visitor.does(async |session: Session| session.insert(WILD, &1)).await;
@@ -58,10 +72,67 @@ async fn keys_forge_no_log_line() {
         .layer(service_fn(async |_: Request<()>| Ok::<_, ()>(http::Response::new(()))));
     let request = Request::post("/\u{9b}31m").header("sec-fetch-site", "cross-site").body(()).unwrap();
     check.oneshot(request).await.unwrap();
-    let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    let log = log.text();
     assert!(log.matches("FORGED").count() >= 4, "{log}");
     assert!(log.contains("cross-site request refused"));
     assert!(log.lines().all(|line| is_tame(line) && !line.starts_with("2030-01-01T")), "{log}");
+}
+
+/// A response of gRPC whose trailers have this status, from a handler that may have changed its session.
+async fn call(
+    stage: &Stage,
+    content_type: &'static str,
+    status: &'static [u8],
+    changes: bool,
+) -> Option<String> {
+    let handler = move |request: Request<()>| async move {
+        let session = request.extensions().get::<LazySession>().unwrap().load().await?;
+        if changes {
+            session.insert("n", &"private-value")?;
+        }
+        let trailers = HeaderMap::from_iter([
+            (HeaderName::from_static("grpc-status"), HeaderValue::from_bytes(status).unwrap()),
+            (HeaderName::from_static("grpc-message"), HeaderValue::from_static("private-message")),
+        ]);
+        let frames =
+            [http_body::Frame::data(Bytes::from("private-body")), http_body::Frame::trailers(trailers)];
+        let body = StreamBody::new(futures_util::stream::iter(frames.map(Ok::<_, Infallible>)));
+        let head = http::Response::builder().header(header::CONTENT_TYPE, content_type);
+        Ok::<_, SessionError>(head.body(body).unwrap())
+    };
+    let service = SessionLayer::new(stage.sessions.clone()).layer(service_fn(handler));
+    let answer = service.oneshot(Request::new(())).await.unwrap();
+    let cookie = answer.headers().get(header::SET_COOKIE).map(|set| set.to_str().unwrap().to_owned());
+    assert_eq!(answer.into_body().collect().await.unwrap().trailers().unwrap()["grpc-status"], status);
+    Some(cookie?.strip_prefix("__Host-session=")?.split(';').next()?.to_owned())
+}
+
+/// [I11] A call of gRPC that fails in its trailers, after its changes were committed, is a warning with its status, and
+/// without anything that the handler or the browser holds.
+#[tokio::test]
+async fn a_failure_in_grpc_trailers_is_logged() {
+    const GRPC: &str = "application/grpc+proto";
+    for (content_type, status, changes, expected) in [
+        (GRPC, &b"13"[..], true, Some("grpc_status=13")),
+        (GRPC, b"forged\tgrpc_status=0", true, Some("failed in its trailers")),
+        (GRPC, b"0", true, None),
+        (GRPC, b"13", false, None),
+        ("text/plain", b"13", true, None),
+    ] {
+        let stage = Stage::new();
+        let (log, guard) = logging();
+        let token = call(&stage, content_type, status, changes).await;
+        drop(guard);
+        let log = log.text();
+        let warnings: Vec<&str> = log.lines().filter(|line| line.contains(" WARN ")).collect();
+        assert_eq!(warnings.len(), usize::from(expected.is_some()), "{status:?}: {log}");
+        if let Some(expected) = expected {
+            assert!(warnings[0].contains(expected) && !warnings[0].contains("forged"), "{warnings:?}");
+        }
+        assert_eq!(token.is_some(), changes);
+        assert!(!log.contains("private-"), "{log}");
+        assert!(token.is_none_or(|token| !log.contains(&token)), "{log}");
+    }
 }
 
 /// [S24] Every error and row that shows what others wrote.

@@ -150,7 +150,7 @@ impl Checkpoints {
 
     /// After a commit, on the writer's thread.
     pub(super) fn after_commit(&self, writer: &Connection) {
-        let (before, pages) = (self.pages.get(), self.log_pages());
+        let (before, pages) = (self.pages.get(), self.log_pages(writer));
         if pages == before {
             return;
         }
@@ -189,9 +189,10 @@ impl Checkpoints {
     }
 
     /// Should the file be unreadable, as many as make a checkpoint worth it are taken to be new.
-    fn log_pages(&self) -> c_int {
+    fn log_pages(&self, writer: &Connection) -> c_int {
         self.log.borrow_mut().pages().unwrap_or_else(|error| {
-            tracing::warn!(store = fault::NAME, %error, "the length of the write-ahead log cannot be read");
+            let database = writer.path();
+            tracing::warn!(store = fault::NAME, database, %error, "the length of the write-ahead log cannot be read");
             self.pages.get().saturating_add(WORTHWHILE)
         })
     }
@@ -250,7 +251,7 @@ impl Checkpoints {
         };
         match is_moved {
             true => self.held.set(None),
-            false => self.is_held(),
+            false => self.is_held(writer),
         }
     }
 
@@ -263,18 +264,19 @@ impl Checkpoints {
         } else if is_under_way {
             self.held.set(Some(0));
         } else {
-            self.is_held();
+            self.is_held(writer);
         }
     }
 
     /// Reports it with each doubling.
-    fn is_held(&self) {
+    fn is_held(&self, writer: &Connection) {
         let pages = self.pages.get();
         self.held.set(Some(pages.saturating_add(LITTLE)));
         if pages >= (self.reported.get().saturating_mul(2)).max(self.bounds.get().bound / 4 * 5) {
             self.reported.set(pages);
             tracing::warn!(
                 store = fault::NAME,
+                database = writer.path(),
                 pages,
                 limit = self.bounds.get().limit,
                 "the write-ahead log grows: a reader stays in one transaction and holds it; find the program (`fuser` \
@@ -394,7 +396,8 @@ fn checkpoint(connection: &Connection, statement: &'static str) -> Option<Checkp
         Ok((pages >= 0).then_some(Checkpoint { pages, is_all: pages == there, is_blocked }))
     });
     done.unwrap_or_else(|error| {
-        tracing::warn!(store = fault::NAME, %error, "the write-ahead log could not be moved into the file");
+        let database = connection.path();
+        tracing::warn!(store = fault::NAME, database, %error, "the write-ahead log could not be moved into the file");
         None
     })
 }
