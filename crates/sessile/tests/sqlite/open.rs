@@ -71,7 +71,7 @@ async fn the_schema_text_makes_what_init_makes() {
     assert_eq!(
         by_init
             .value("SELECT group_concat(name || ' ' || type, ', ') AS v FROM pragma_table_info('sessions')"),
-        "'id VARCHAR(36), user_id VARCHAR(36), data TEXT, created_at DATETIME, expires_at DATETIME, \
+        "'id VARCHAR(36), user_id VARCHAR(255), data TEXT, created_at DATETIME, expires_at DATETIME, \
          updated_at DATETIME'"
     );
 }

@@ -262,6 +262,40 @@ async fn in_a_narrow_column_a_longer_id_is_refused_and_nothing_is_written() {
     }
 }
 
+/// [H11] Python notes a sign-in in the data alone. Where the column holds that user id, sessile serves the user and finds
+/// the session by the column; where it does not, the session is anonymous, for no revocation would find it, and a
+/// renewal writes what the column holds.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_user_whom_python_signed_in_is_served_where_the_column_holds_the_id() {
+    for backend in STRICT {
+        for (length, is_served) in [(36, false), (255, true)] {
+            let table = Table::of_lback(backend);
+            table.alter(backend, length);
+            let store = table.store().await;
+            let service = Service::new(Arc::clone(&store), Policy::lback());
+            let (_, _, cookie) = service.asks("/login", "ada", None).await;
+            let row = rows(&*store).await.remove(0);
+            let long = "é".repeat(43);
+            let python = Update {
+                id: row.id(),
+                expected: row.stored_data().clone(),
+                data: NewData::Text(format!(r#"{{"user_id": "{long}", "user_type": "user"}}"#).into()),
+                user_id: None,
+                expires_at: Expiry::Keep,
+                now: service.sessions.now().into(),
+            };
+            assert_eq!(store.apply(Write::Update(python)).await.unwrap(), Outcome::Applied);
+
+            let (status, seen, _) = service.asks("/who", "", cookie.as_deref()).await;
+            let expected = if is_served { &*long } else { "nobody" };
+            assert_eq!((status, &*seen), (StatusCode::OK, expected), "{backend:?} {length}");
+            assert!(service.sessions.touch(row.id()).await.unwrap().is_some(), "{backend:?} {length}");
+            let revoked = service.sessions.revoke_user(&user(&long)).await.unwrap();
+            assert_eq!(revoked, usize::from(is_served), "{backend:?} {length}");
+        }
+    }
+}
+
 /// [F04] [G16] The store itself refuses such a write, alone and in a batch, and leaves its neighbours alone.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_write_with_a_longer_id_is_refused_alone() {

@@ -363,9 +363,8 @@ impl Place {
                 self.table, self.server
             ),
             remedy: format!(
-                "ALTER TABLE {} MODIFY data MEDIUMTEXT, or bound the data with `max_data_bytes`; for the user, \
-                 ALTER TABLE {} MODIFY user_id VARCHAR(255)",
-                self.table, self.table
+                "ALTER TABLE {} MODIFY data MEDIUMTEXT, or bound the data with `max_data_bytes`",
+                self.table
             ),
         }
     }
