@@ -3,11 +3,9 @@
 
 mod support;
 
-use std::io::Write;
-use std::sync::{Arc, Mutex};
-
 use axum::body::{Body, Bytes};
 use sessile::{Session, SessionError};
+use support::logs::Log;
 use support::{Stage, Visitor, sign_in, who};
 
 /// Answers with a body that does this once the head has left; what it says is the body.
@@ -108,30 +106,10 @@ async fn a_logout_is_carried_out() {
     }
 }
 
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
 /// [S27] Changes that nothing saves are discarded with a warning; a request that saved leaves none.
 #[tokio::test]
 async fn discarded_changes_are_logged() {
-    let log = Log::default();
-    let writer = log.clone();
-    let subscriber = tracing_subscriber::fmt()
-        .with_ansi(false)
-        .with_max_level(tracing::Level::WARN)
-        .with_writer(move || writer.clone())
-        .finish();
-    let _default = tracing::subscriber::set_default(subscriber);
+    let log = Log::start();
     let stage = Stage::new();
     let mut ada = stage.visitor();
     sign_in(&mut ada, "ada").await;
@@ -141,7 +119,7 @@ async fn discarded_changes_are_logged() {
             if saves { told(session.save().await) } else { "not saved".to_owned() }
         };
         streams(&mut ada, change).await;
-        let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
-        assert_eq!(text.contains("discarded"), !saves, "{text}");
+        let warnings = log.warnings();
+        assert_eq!(warnings.iter().any(|line| line.contains("discarded")), !saves, "{warnings:?}");
     }
 }

@@ -1,10 +1,12 @@
 //! The model: what lback's `Session` promises, sentence for sentence.
 #![allow(clippy::unwrap_used, reason = "the helpers of tests")]
 
-use std::io::Write;
-use std::sync::{Arc, Mutex};
+#[path = "support/logs.rs"]
+mod logs;
+
 use std::time::Duration;
 
+use logs::Log;
 use sessile::record::{Columns, StoredData, SystemRandom, Timestamp};
 use sessile::{SessionData, SessionId, SessionRecord, UserId};
 
@@ -40,27 +42,8 @@ fn stored(data: StoredData) -> SessionRecord {
 
 /// What the log says while `look` runs.
 fn logged<T>(look: impl FnOnce() -> T) -> (T, String) {
-    #[derive(Clone, Default)]
-    struct Lines(Arc<Mutex<Vec<u8>>>);
-    impl Write for Lines {
-        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-            self.0.lock().unwrap().extend_from_slice(bytes);
-            Ok(bytes.len())
-        }
-        fn flush(&mut self) -> std::io::Result<()> {
-            Ok(())
-        }
-    }
-    let lines = Lines::default();
-    let writer = lines.clone();
-    let subscriber = tracing_subscriber::fmt()
-        .with_max_level(tracing_subscriber::filter::LevelFilter::TRACE)
-        .with_ansi(false)
-        .with_writer(move || writer.clone())
-        .finish();
-    let seen = tracing::subscriber::with_default(subscriber, look);
-    let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
-    (seen, text)
+    let log = Log::start();
+    (look(), log.text())
 }
 
 /// "The unique identifier for the session, generated as a UUID": version 4, 36 lower-case characters.

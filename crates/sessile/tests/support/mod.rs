@@ -8,6 +8,7 @@
 )]
 
 pub mod caller;
+pub mod logs;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::future::Future;

@@ -1,8 +1,6 @@
 //! What others choose never forges a log line.
 
 use std::convert::Infallible;
-use std::io;
-use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, header};
@@ -13,6 +11,7 @@ use sessile::store::{MalformedRow, StoreError, Write};
 use sessile::{LazySession, Session, SessionError, SessionId, SessionLayer, SessionRecord, UserId};
 use tower::{Layer as _, ServiceExt as _, service_fn};
 
+use crate::support::logs::Log;
 use crate::support::{Stage, noon};
 
 /// Ends the line, begins a terminal's command in two ways, and turns the direction of writing.
@@ -22,41 +21,10 @@ fn is_tame(text: &str) -> bool {
     !text.chars().any(sessile::record::Visible::hides)
 }
 
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl io::Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-/// The log at every level, as long as the guard lives.
-fn logging() -> (Log, tracing::subscriber::DefaultGuard) {
-    let log = Log::default();
-    let writer = log.clone();
-    let subscriber = tracing_subscriber::fmt()
-        .with_ansi(false)
-        .with_max_level(tracing::Level::TRACE)
-        .with_writer(move || writer.clone())
-        .finish();
-    (log, tracing::subscriber::set_default(subscriber))
-}
-
-impl Log {
-    fn text(&self) -> String {
-        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
-    }
-}
-
 /// [S24] Keys of the data, through every accessor that names them in an error or in the log.
 #[tokio::test]
 async fn keys_forge_no_log_line() {
-    let (log, _guard) = logging();
+    let log = Log::start();
     let stage = Stage::new();
     let mut visitor = stage.visitor();
     visitor.does(async |session: Session| session.insert(WILD, &1)).await;
@@ -120,11 +88,9 @@ async fn a_failure_in_grpc_trailers_is_logged() {
         ("text/plain", b"13", true, None),
     ] {
         let stage = Stage::new();
-        let (log, guard) = logging();
+        let log = Log::start();
         let token = call(&stage, content_type, status, changes).await;
-        drop(guard);
-        let log = log.text();
-        let warnings: Vec<&str> = log.lines().filter(|line| line.contains(" WARN ")).collect();
+        let (warnings, log) = (log.warnings(), log.text());
         assert_eq!(warnings.len(), usize::from(expected.is_some()), "{status:?}: {log}");
         if let Some(expected) = expected {
             assert!(warnings[0].contains(expected) && !warnings[0].contains("forged"), "{warnings:?}");
