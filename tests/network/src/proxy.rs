@@ -3,10 +3,15 @@
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
+
+/// Bytes that pass at once on a way that dribbles, enough for a log-in, and how far apart they are.
+const DROP: usize = 512;
+const DRIP: Duration = Duration::from_millis(5);
 
 /// How the way is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,6 +23,8 @@ enum Way {
     Closed,
     /// What goes to the server passes; what comes back is lost, and then the connection breaks.
     Mute,
+    /// What goes to the server arrives in small pieces, with pauses.
+    Dribbling,
 }
 
 /// Listens on a port of its own as long as it lives.
@@ -102,6 +109,11 @@ impl Proxy {
         self.way.send_replace(Way::Mute);
     }
 
+    /// Lets requests pass in small pieces that are some milliseconds apart, and answers at once.
+    pub fn dribble(&self) {
+        self.way.send_replace(Way::Dribbling);
+    }
+
     /// Everything passes again.
     pub fn open(&self) {
         self.way.send_replace(Way::Open);
@@ -150,7 +162,13 @@ async fn forward(
                     if !std::mem::replace(&mut asked, true) {
                         round_trips.fetch_add(1, Ordering::SeqCst);
                     }
-                    if server.write_all(&up[..bytes]).await.is_err() { return }
+                    let size = if now == Way::Dribbling { DROP } else { bytes };
+                    for piece in up[..bytes].chunks(size) {
+                        if server.write_all(piece).await.is_err() { return }
+                        if now == Way::Dribbling {
+                            tokio::time::sleep(DRIP).await;
+                        }
+                    }
                 }
             },
             read = server.read(&mut down), if now != Way::Stalled => match read {

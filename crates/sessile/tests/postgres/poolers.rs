@@ -7,6 +7,7 @@ use sessile::engine::{CacheError, CacheOptions, Changes, NewSession};
 use sessile::record::SystemClock;
 use sessile::store::{Outcome, PostgresStore, SessionStore, StoreError, Verdict, Write};
 use sessile::{SessionId, Sessions, UserId};
+use sessile_test_network::Proxy;
 use sessile_test_servers::{PgBouncer, Postgres};
 use tokio::task::JoinSet;
 use tokio_postgres::{Client, NoTls};
@@ -153,6 +154,28 @@ async fn transaction_mode_serves_twelve_clients() {
     let found = findings.iter().find(|it| it.subject == "pooler").unwrap();
     assert_eq!(found.verdict, Verdict::Note);
     assert!(found.remedy.as_ref().unwrap().contains("feed_url"), "{found:?}");
+}
+
+/// [R17] [R19] The time limit of a transaction that waits for its next message is shorter than any pause between two,
+/// and the pooler takes no options that would lift it from the start.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_time_limit_of_the_role_ends_no_transaction() {
+    let server = Postgres::start().unwrap();
+    server.query("ALTER DATABASE sessile SET idle_in_transaction_session_timeout = '1ms'").unwrap();
+    for (mode, option) in [("session", ""), ("transaction", "&pooler=transaction")] {
+        let pool = PgBouncer::start(&server, mode, 20).unwrap();
+        let (start, place) = pool.url().rsplit_once('@').map(|(a, b)| (a.to_owned(), b.to_owned())).unwrap();
+        let (host, database) = place.split_once('/').unwrap();
+        let proxy = Proxy::to(tokio::net::lookup_host(host).await.unwrap().next().unwrap()).await;
+        proxy.dribble();
+        let url = format!("{start}@{}/{database}?table=limited_{mode}{option}", proxy.address);
+        let store = PostgresStore::connect(&url).await.unwrap();
+        store.init().await.unwrap();
+        let writes = (0..20).map(insert).collect();
+        assert!(store.apply_many(writes).await.into_iter().all(|it| it.unwrap() == Outcome::Applied));
+        assert!(store.load(id(1)).await.unwrap().is_some());
+        assert_eq!(store.apply(Write::Delete(id(1))).await.unwrap(), Outcome::Applied);
+    }
 }
 
 /// [R19] The feed has a way of its own to the same database.

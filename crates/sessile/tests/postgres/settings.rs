@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use sessile::store::{Outcome, PostgresStore, PurgeLimits, SessionStore, StoreError, Write};
+use sessile_test_network::Proxy;
 use tokio_postgres::{Client, NoTls};
 
 use crate::cache::telling;
@@ -205,6 +206,31 @@ async fn time_limits_of_the_role_end_nothing() {
             tokio::time::sleep(Duration::from_secs(3)).await;
             assert_eq!(role.processes().await, before, "a connection was ended for doing nothing");
         }
+        store.apply(Write::Delete(id(1))).await.unwrap();
+    }
+    role.end().await;
+}
+
+/// [R17] Limits that are shorter than any pause between two messages: a connection is made, and stays.
+#[tokio::test]
+async fn time_limits_of_a_millisecond_end_no_connection() {
+    let role = Role::new().await;
+    let place = role.bare_url();
+    let (_, place) = place.rsplit_once('@').unwrap();
+    let (host, _) = place.split_once('/').unwrap();
+    let server = tokio::net::lookup_host(host).await.unwrap().next().unwrap();
+    let proxy = Proxy::to(server).await;
+    proxy.dribble();
+    let url = role.url().replace(host, &proxy.address.to_string());
+    role.sql(
+        "ALTER ROLE @ SET idle_session_timeout = '1ms'; \
+         ALTER ROLE @ SET idle_in_transaction_session_timeout = '1ms'",
+    )
+    .await;
+    for mode in ["", "&pooler=transaction"] {
+        let store = PostgresStore::connect(&format!("{url}{mode}")).await.unwrap();
+        store.init().await.unwrap();
+        works(&store).await;
         store.apply(Write::Delete(id(1))).await.unwrap();
     }
     role.end().await;

@@ -102,6 +102,17 @@ fn lets_nobody_in(code: &SqlState) -> bool {
     matches!(&code.code()[..2], "28" | "3D")
 }
 
+/// Whether the other end refuses a connection for the options of its startup message: a server that does not know
+/// a setting, a pooler that takes none.
+pub(super) fn refuses_options(error: &tokio_postgres::Error) -> bool {
+    let Some(said) = error.as_db_error() else { return false };
+    let is_about_options = ["option", "startup parameter"].iter().any(|words| said.message().contains(words));
+    match *said.code() {
+        SqlState::UNDEFINED_OBJECT | SqlState::FEATURE_NOT_SUPPORTED => true,
+        _ => said.code().code().starts_with("08") && is_about_options,
+    }
+}
+
 /// An error with its causes, in one line.
 pub(super) fn words(error: &dyn Error) -> String {
     let mut words = error.to_string();

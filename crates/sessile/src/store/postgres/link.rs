@@ -16,7 +16,7 @@ use tokio_postgres::types::Type;
 use tokio_postgres::{AsyncMessage, Client, NoTls, Notification, Row, Statement};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use super::fault::{Fault, Place};
+use super::fault::{Fault, Place, refuses_options};
 pub(super) use super::pipeline::Parameter;
 use super::pipeline::{Access, OpenTransaction, Pipeline, Request};
 use super::pooler::{self, Pooling};
@@ -41,6 +41,10 @@ pub(super) type Hear = Arc<dyn Fn(&Notification) + Send + Sync>;
 /// A server, or a pooler in front of it.
 pub(super) struct Target {
     config: tokio_postgres::Config,
+    /// The same with [`settings::FROM_THE_START`].
+    unlimited: tokio_postgres::Config,
+    /// Whether the other end refuses these: a server that is older than one of them, a pooler.
+    takes_no_options: AtomicBool,
     tls: Option<MakeRustlsConnect>,
     /// Which kind of pooler it is, once that is known.
     pooling: tokio::sync::Mutex<Option<Pooling>>,
@@ -446,11 +450,26 @@ async fn keep(dialler: Arc<Dialler>, duty: Duty, tell: watch::Sender<State>, wak
 
 impl Target {
     pub(super) fn new(config: tokio_postgres::Config, tls: Option<MakeRustlsConnect>) -> Target {
-        Target { config, tls, pooling: tokio::sync::Mutex::new(None) }
+        let mut unlimited = config.clone();
+        let options = [config.get_options(), Some(settings::FROM_THE_START)];
+        unlimited.options(options.into_iter().flatten().collect::<Vec<_>>().join(" "));
+        let (takes_no_options, pooling) = (AtomicBool::new(false), tokio::sync::Mutex::new(None));
+        Target { config, unlimited, takes_no_options, tls, pooling }
     }
 
+    /// A connection, without time limits from its first moment on where the other end lets it be so.
     pub(super) async fn connected(&self, hear: Hear) -> Result<(Client, Wire), Fault> {
-        connected(&self.config, self.tls.as_ref(), hear).await
+        let tls = self.tls.as_ref();
+        if !self.takes_no_options.load(Ordering::Relaxed) {
+            match connected(&self.unlimited, tls, Arc::clone(&hear)).await {
+                Err(error) if refuses_options(&error) => {
+                    tracing::debug!(%error, "connecting again, without options");
+                    self.takes_no_options.store(true, Ordering::Relaxed);
+                }
+                opened => return Ok(opened?),
+            }
+        }
+        Ok(connected(&self.config, tls, hear).await?)
     }
 
     /// How the pooler at the other end of this connection deals out those of the server.
@@ -657,7 +676,7 @@ async fn connected(
     config: &tokio_postgres::Config,
     tls: Option<&MakeRustlsConnect>,
     hear: Hear,
-) -> Result<(Client, Wire), Fault> {
+) -> Result<(Client, Wire), tokio_postgres::Error> {
     match tls {
         None => wired(config.connect(NoTls).await, hear),
         Some(tls) => wired(config.connect(tls.clone()).await, hear),
@@ -669,13 +688,13 @@ pub(super) async fn bare(
     config: &tokio_postgres::Config,
     tls: Option<MakeRustlsConnect>,
 ) -> Result<(Client, Wire), String> {
-    connected(config, tls.as_ref(), Arc::new(|_| {})).await.map_err(|fault| fault.words())
+    connected(config, tls.as_ref(), Arc::new(|_| {})).await.map_err(|error| Fault::from(error).words())
 }
 
 fn wired<S, T>(
     connected: Result<(Client, tokio_postgres::Connection<S, T>), tokio_postgres::Error>,
     hear: Hear,
-) -> Result<(Client, Wire), Fault>
+) -> Result<(Client, Wire), tokio_postgres::Error>
 where
     S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
     T: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,

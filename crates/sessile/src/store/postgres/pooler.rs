@@ -22,6 +22,7 @@ use tokio_postgres::tls::{ChannelBinding, TlsConnect, TlsStream};
 
 use super::fault::Fault;
 use super::pipeline::{Pipeline, Request};
+use super::settings;
 
 /// How often two connections compare their processes: a busy pooler deals out others meanwhile.
 const ROUNDS: usize = 8;
@@ -53,10 +54,13 @@ pub(super) async fn named_process(client: &Client) -> i32 {
     }
 }
 
-/// The process that answers now.
+/// The process that answers now: one transaction, in one round trip.
 pub(super) async fn process(pipeline: &Pipeline) -> Result<i32, Fault> {
-    let rows = pipeline.run(Request::Typed(PROCESS, Vec::new())).await?;
-    let row = rows.first().ok_or_else(|| Fault::Other("the server gave no row".to_owned()))?;
+    let rows = pipeline.transaction(settings::BEGIN, vec![Request::Typed(PROCESS, Vec::new())]).await?;
+    let row = rows
+        .first()
+        .and_then(|rows| rows.first())
+        .ok_or_else(|| Fault::Other("the server gave no row".to_owned()))?;
     Ok(row.try_get(0)?)
 }
 

@@ -14,7 +14,9 @@
 //! * `role`: an administrator's way to choose whose rights count.
 //! * what only changes texts (`lc_messages`, `bytea_output`, `IntervalStyle`): no decision reads one.
 //!
-//! On connections of our own they are set for the session. Behind a pooler that deals out transactions they are
+//! On connections of our own they are set for the session. The limits that could end a connection before that
+//! are lifted in the message that asks for it, where the other end takes such settings there
+//! ([`FROM_THE_START`]); a pooler mostly does not. Behind a pooler that deals out transactions they are
 //! set with SET LOCAL in each transaction: other programs never see them.
 
 use std::time::Duration;
@@ -63,12 +65,17 @@ const KEY_LOOKUPS: &[(&str, &str)] = &[
     ("enable_nestloop", "on"),
 ];
 
+/// Lifts the time limits of a connection from its first moment on, as options of the startup message.
+pub(super) const FROM_THE_START: &str = "-c statement_timeout=0 -c lock_timeout=0 \
+    -c idle_in_transaction_session_timeout=0 -c idle_session_timeout=0";
+
 /// Said by BEGIN itself, where every transaction has one.
 const OF_TRANSACTIONS: &str = "default_transaction_";
 
-/// Begins the transaction in which the settings are made, so that no time limit ends it. COMMIT keeps what is then
-/// set for the session.
-const BEGIN: &str = "BEGIN; SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0";
+/// Begins a transaction before the settings are made, so that no time limit ends it: all in one message, for
+/// a limit counts as soon as the server waits for the next one. COMMIT keeps what is then set for the session.
+pub(super) const BEGIN: &str = "BEGIN; SET LOCAL statement_timeout = 0; \
+    SET LOCAL idle_in_transaction_session_timeout = 0; SET LOCAL lock_timeout = 0";
 
 /// Each also where the path leads to functions and operators that hide the server's own. `$1` the process
 /// that must answer, `$2` whether any other may.
@@ -97,18 +104,20 @@ const SCHEMA: &str = "SELECT s.name FROM unnest($1::text[]) WITH ORDINALITY AS s
     JOIN pg_namespace n ON n.nspname = s.name JOIN pg_class c ON c.relnamespace = n.oid \
     WHERE c.relname = $2::text AND c.relkind IN ('r', 'p', 'v', 'm', 'f') ORDER BY s.place LIMIT 1";
 
-/// Where names are the server's own, whatever the search path says, and no time limit counts.
-const SAFE: &str = "BEGIN; SET LOCAL statement_timeout = 0; SET LOCAL search_path = pg_catalog";
+/// From here to the end of the transaction names are the server's own, whatever the search path was.
+const OWN_NAMES: &str = "SET LOCAL search_path = pg_catalog";
 
 /// The schema that an unqualified name leads to, or would be made in.
 pub(super) async fn schema_of(pipeline: &Pipeline, table: &str) -> Result<Option<String>, Fault> {
-    let rows = pipeline.run(Request::Typed(SEARCH_PATH, Vec::new())).await?;
-    let schemas: Vec<String> = rows.first().map(|row| row.try_get(0)).transpose()?.unwrap_or_default();
+    let path = pipeline.transaction(BEGIN, vec![Request::Typed(SEARCH_PATH, Vec::new())]).await?;
+    let path = path.first().and_then(|rows| rows.first()).map(|row| row.try_get(0)).transpose()?;
+    let schemas: Vec<String> = path.unwrap_or_default();
     let schemas: Vec<&str> =
         schemas.iter().map(String::as_str).filter(|name| *name != "pg_catalog").collect();
     let parameters: Vec<(Parameter<'_>, Type)> = vec![(&schemas, Type::TEXT_ARRAY), (&table, Type::TEXT)];
-    let found = pipeline.transaction(SAFE, vec![Request::Typed(SCHEMA, parameters)]).await?;
-    let found = found.first().and_then(|rows| rows.first()).map(|row| row.try_get(0)).transpose()?;
+    let requests = vec![Request::Simple(OWN_NAMES), Request::Typed(SCHEMA, parameters)];
+    let found = pipeline.transaction(BEGIN, requests).await?;
+    let found = found.last().and_then(|rows| rows.first()).map(|row| row.try_get(0)).transpose()?;
     Ok(found.or_else(|| schemas.first().map(|name| (*name).to_owned())))
 }
 
@@ -147,10 +156,15 @@ pub(super) async fn local(pipeline: &Pipeline, duty: Duty) -> Result<String, Fau
     let settings = settings(duty);
     let names: Vec<&str> = settings.iter().map(|(name, _)| *name).collect();
     let parameters: Vec<(Parameter<'_>, Type)> = vec![(&names, Type::TEXT_ARRAY)];
-    let path = pipeline.run(Request::Typed(HIDING_PATH, Vec::new())).await?;
-    let path: Option<String> = path.first().map(|row| row.try_get(0)).transpose()?;
-    let known = pipeline.transaction(SAFE, vec![Request::Typed(KNOWN, parameters)]).await?;
-    let known: Vec<&str> = known.iter().flatten().filter_map(|row| row.try_get(0).ok()).collect();
+    let requests = vec![
+        Request::Typed(HIDING_PATH, Vec::new()),
+        Request::Simple(OWN_NAMES),
+        Request::Typed(KNOWN, parameters),
+    ];
+    let told = pipeline.transaction(BEGIN, requests).await?;
+    let path = told.first().and_then(|rows| rows.first()).map(|row| row.try_get(0)).transpose()?;
+    let path: Option<String> = path;
+    let known: Vec<&str> = told.iter().skip(1).flatten().filter_map(|row| row.try_get(0).ok()).collect();
     let mut begin = "BEGIN ISOLATION LEVEL READ COMMITTED, NOT DEFERRABLE".to_owned();
     if !matches!(duty, Duty::Loads | Duty::Lists) {
         begin += ", READ WRITE";
