@@ -7,7 +7,8 @@
 //! ZCARD; `init` and `clock` 1.
 //!
 //! When the store is opened: 1 to learn what the server is, 5 more for its commands, the rights of the user and the
-//! settings that matter.
+//! settings that matter. In a Cluster also `CLUSTER SLOTS`: to the nodes of the URL then, and later to three nodes
+//! whenever one sends a request elsewhere or does not answer, at most four times a second.
 //!
 //! Round trips on a single server: 1 for each of these, also for a batch (single loads that meet are one),
 //! unless it names a row twice; `list` and `stats` 2 or 3 for each 256 rows, `purge` 8 and 1 for each 16 rows.

@@ -33,7 +33,7 @@ const PAUSE: Duration = Duration::from_millis(250);
 /// How long a connection that is being made, or a view of the slots, is waited for.
 const BRIEF: Duration = Duration::from_millis(500);
 /// How far apart looks at the slots are at least.
-const BETWEEN_LOOKS: Duration = Duration::from_millis(100);
+const BETWEEN_LOOKS: Duration = Duration::from_millis(250);
 /// How many nodes are asked for their view at once.
 const ASKED: usize = 3;
 /// How often a request goes where a node sends it, one redirection after the other.
@@ -98,11 +98,17 @@ impl Cluster {
 
 /// Looks at the slots when a request asks for it.
 async fn keep_looking(nodes: Arc<Nodes>) {
+    let server = &*nodes.dialler.place.server;
+    let mut is_outage = false;
     loop {
         nodes.wanted.notified().await;
-        if let Err(fault) = nodes.look().await {
-            tracing::warn!(server = &*nodes.dialler.place.server, ?fault, "no node tells of the slots");
+        let looked = nodes.look().await;
+        if let Err(fault) = &looked
+            && !is_outage
+        {
+            tracing::warn!(server, ?fault, "no node tells which one has which slots");
         }
+        is_outage = looked.is_err();
         nodes.looks.send_modify(|looks| *looks += 1);
         sleep(BETWEEN_LOOKS).await;
     }
