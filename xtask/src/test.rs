@@ -2,6 +2,8 @@
 
 use std::process::{Command, ExitCode};
 
+use sessile_test_servers::VALKEY;
+
 use crate::links;
 use crate::problem::Problem;
 use crate::servers::Servers;
@@ -25,7 +27,7 @@ pub(crate) fn run(extra: &[&str]) -> Result<ExitCode, Problem> {
         .env("SESSILE_TEST_CHROMEDRIVER", ready.chromedriver)
         .env("SESSILE_TEST_PYTHON", ready.python)
         .env("SESSILE_TEST_TOWER_SESSIONS", ready.tower_sessions)
-        .env("SESSILE_TEST_VALKEY", ready.valkey)
+        .env(VALKEY, ready.valkey)
         .envs(servers.variables());
     println!("cargo {}", arguments(extra).join(" "));
     let status = command
@@ -43,14 +45,21 @@ fn arguments<'a>(extra: &[&'a str]) -> Vec<&'a str> {
     if !names_packages(extra) {
         all.push("--workspace");
     }
-    all.push("--all-features");
+    // cargo takes it once.
+    if !to_cargo(extra).any(|word| *word == "--all-features") {
+        all.push("--all-features");
+    }
     all.extend(extra);
     all
 }
 
 fn names_packages(extra: &[&str]) -> bool {
-    let mut to_cargo = extra.iter().take_while(|word| **word != "--");
-    to_cargo.any(|word| word.starts_with("-p") || word.starts_with("--package"))
+    to_cargo(extra).any(|word| word.starts_with("-p") || word.starts_with("--package"))
+}
+
+/// Those that are not for the programs of the tests.
+fn to_cargo<'a>(extra: &'a [&'a str]) -> impl Iterator<Item = &'a &'a str> {
+    extra.iter().take_while(|word| **word != "--")
 }
 
 #[cfg(test)]
@@ -63,6 +72,10 @@ mod tests {
         assert_eq!(
             arguments(&["-p", "sessile", "json", "--", "-p"]),
             ["test", "--no-fail-fast", "--all-features", "-p", "sessile", "json", "--", "-p"]
+        );
+        assert_eq!(
+            arguments(&["-p", "sessile", "--all-features", "--", "--all-features"]),
+            ["test", "--no-fail-fast", "-p", "sessile", "--all-features", "--", "--all-features"]
         );
         assert_eq!(
             arguments(&["--", "--package"]),

@@ -51,6 +51,7 @@ impl Backend {
     /// Other versions and set-ups of the same servers: `cargo xtask conformance --matrix`.
     pub const MATRIX: [Backend; 4] =
         [Backend::RedisSentinel, Backend::Valkey, Backend::Postgres18, Backend::PgBouncer];
+    const COUNT: usize = Backend::ALL.len() + Backend::MATRIX.len();
     /// Those with a single server, which can be stopped, and whose way to us can be cut.
     pub const SERVERS: [Backend; 3] = [Backend::Postgres, Backend::MariaDb, Backend::Redis];
 
@@ -102,8 +103,7 @@ impl Backend {
     /// # Panics
     /// When the server does not start.
     pub fn shared(self) -> &'static Place {
-        const COUNT: usize = Backend::ALL.len() + Backend::MATRIX.len();
-        static PLACES: [OnceLock<Place>; COUNT] = [const { OnceLock::new() }; COUNT];
+        static PLACES: [OnceLock<Place>; Backend::COUNT] = [const { OnceLock::new() }; Backend::COUNT];
         let started = || self.start().unwrap_or_else(|error| panic!("{}: {error}", self.name()));
         PLACES[self as usize].get_or_init(started)
     }
@@ -256,5 +256,21 @@ impl Place {
             Held::MariaDb(server) => Some(server.deref()),
             Held::Redis(server) => Some(server.deref()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    /// Each has a place of its own in [`Backend::shared`].
+    #[test]
+    fn every_kind_is_in_one_of_both_lists() {
+        let all = Backend::ALL.into_iter().chain(Backend::MATRIX);
+        let (places, names): (BTreeSet<_>, BTreeSet<_>) = all.map(|it| (it as usize, it.name())).unzip();
+        assert_eq!(places, (0..Backend::COUNT).collect());
+        assert_eq!(names.len(), Backend::COUNT);
     }
 }
