@@ -62,7 +62,8 @@ pub(crate) enum Command {
 /// Where the sessions are.
 #[derive(Debug, Args)]
 pub(crate) struct StoreArgs {
-    /// The store: sqlite:PATH, postgres://HOST/DATABASE, mysql://HOST/DATABASE, redis://HOST, redis-cluster://HOST,HOST
+    /// The store: sqlite:PATH, postgres://HOST/DATABASE, mysql://HOST/DATABASE, redis://HOST,
+    /// redis-sentinel://HOST,HOST/NAME, redis-cluster://HOST,HOST
     #[arg(
         long,
         value_name = "URL",
