@@ -106,12 +106,9 @@ pub(super) fn bytes(value: Value) -> Option<Vec<u8>> {
 
 /// Fields of a whole row that are not ours, and their values, one after the other.
 pub(super) fn others(row: Value) -> Vec<Vec<u8>> {
-    let pairs: Vec<(Option<Vec<u8>>, Option<Vec<u8>>)> = match row {
-        Value::Map(pairs) => pairs.into_iter().map(|(name, value)| (bytes(name), bytes(value))).collect(),
-        _ => Vec::new(),
-    };
-    let foreign = |(name, value): (Option<Vec<u8>>, Option<Vec<u8>>)| {
-        let (name, value) = (name?, value?);
+    let Value::Map(pairs) = row else { return Vec::new() };
+    let foreign = |(name, value)| {
+        let (name, value) = (bytes(name)?, bytes(value)?);
         (!OWN.iter().any(|own| own.as_bytes() == name)).then_some([name, value])
     };
     pairs.into_iter().filter_map(foreign).flatten().collect()
