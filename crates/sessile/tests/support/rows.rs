@@ -70,7 +70,8 @@ pub(crate) fn everything(limit: usize) -> ListQuery {
 
 /// What comes of a wait that the store has to end.
 pub(crate) async fn answered<T>(waiting: impl Future<Output = T>) -> T {
-    tokio::time::timeout(Duration::from_secs(60), waiting).await.unwrap_or_else(|_| panic!("nobody answers"))
+    let answer = tokio::time::timeout(Duration::from_secs(60), waiting).await;
+    answer.unwrap_or_else(|_| panic!("nobody answers"))
 }
 
 /// Waits for what has to happen.

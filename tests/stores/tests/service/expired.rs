@@ -19,11 +19,14 @@ use tower::ServiceExt as _;
 /// Sessions by their ids, and whose they were.
 type Told = BTreeMap<SessionId, Option<UserId>>;
 
+/// The same in the order in which they were told.
+type Heard = Arc<Mutex<Vec<(SessionId, Option<UserId>)>>>;
+
 /// A service in a process of its own.
 struct Process {
     sessions: Sessions,
     service: Router,
-    expired: Arc<Mutex<Vec<(SessionId, Option<UserId>)>>>,
+    expired: Heard,
 }
 
 /// A session that lives for a second.
@@ -35,7 +38,7 @@ struct Brief {
 
 impl Process {
     fn new(store: Arc<dyn SessionStore>, clock: &Arc<ManualClock>) -> Process {
-        let expired: Arc<Mutex<Vec<_>>> = Arc::default();
+        let expired = Heard::default();
         let heard = Arc::clone(&expired);
         let listener = move |event: &Event| {
             if let Event::Expired { id, user } = event {

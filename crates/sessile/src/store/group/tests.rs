@@ -104,7 +104,8 @@ impl<const KEEPS: bool> Scene<KEEPS> {
 
 /// What comes of a wait that the group has to end.
 async fn answered<T>(waiting: impl Future<Output = T>) -> T {
-    tokio::time::timeout(Duration::from_secs(60), waiting).await.expect("nobody answers")
+    let answer = tokio::time::timeout(Duration::from_secs(60), waiting).await;
+    answer.unwrap_or_else(|_| panic!("nobody answers"))
 }
 
 async fn settle() {
