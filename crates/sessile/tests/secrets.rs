@@ -245,7 +245,7 @@ async fn live_through_everything(stage: &Stage, witness: &mut Witness) {
     witness.note_error(&changes.set_raw("p", &text).unwrap_err());
     witness.note_error(&SessionToken::parse(format!("{}=", token.expose()).as_bytes()).unwrap_err());
     witness.note_error(&token.expose().parse::<SessionId>().unwrap_err());
-    witness.note_error(&session.login(format!("{}{}", token.expose(), token.expose())).unwrap_err());
+    witness.note_error(&session.login(token.expose().repeat(6)).unwrap_err());
     for record in stage.store.rows().await {
         witness.note(record);
     }

@@ -160,8 +160,9 @@ fn purge(samples: &Samples, aims: &mut Vec<Aim>) {
 }
 
 fn locks(samples: &Samples, aims: &mut Vec<Aim>) {
-    for (store, locked) in samples.locks.keys().filter(|(_, locked)| *locked > 0) {
-        let what = format!("{locked} locked rows, {store}");
+    for (store, locked) in samples.locks.keys() {
+        let Some(rows @ 1..) = *locked else { continue };
+        let what = format!("{rows} locked rows, {store}");
         if let Some(found) = samples.beside_locks(store, *locked, |beside| beside.rate) {
             let bound = (1e3 / LOCKS_AT_MOST).round() / 1e3;
             aims.push(Aim::at_least(format!("{what}: changes/s of others ÷ without"), bound, found));

@@ -13,8 +13,9 @@ pub(crate) struct Samples {
     order: Vec<[String; 3]>,
     pub(crate) purges: Vec<Purge>,
     pub(crate) purged: Vec<Purged>,
-    /// Under the store and how many rows were locked, in the order of the rounds.
-    pub(crate) locks: BTreeMap<(String, u32), Vec<Beside>>,
+    /// Under the store and how many rows a transaction had locked, in the order of the rounds; `None` without a
+    /// transaction.
+    pub(crate) locks: BTreeMap<(String, Option<u32>), Vec<Beside>>,
     pub(crate) sizes: Vec<Size>,
     pub(crate) memory: Vec<Memory>,
     pub(crate) lags: Vec<Lag>,
@@ -52,7 +53,8 @@ impl Samples {
             "purged" => self.purged.push(Purged::of(line)?),
             "locks" => {
                 let [_round, store, locked] = line.texts()?;
-                let rounds = self.locks.entry((store, locked.parse().ok()?)).or_default();
+                let locked = if locked == "none" { None } else { Some(locked.parse().ok()?) };
+                let rounds = self.locks.entry((store, locked)).or_default();
                 rounds.push(Beside::of(line)?);
             }
             "size" => self.sizes.push(Size::of(line)?),
@@ -79,15 +81,15 @@ impl Samples {
         self.cells.entry(key).or_default().push(cell);
     }
 
-    /// One number beside locked rows as a ratio to the same without, round by round.
+    /// One number beside locked rows as a ratio to the same beside a transaction that has locked none, round by round.
     pub(crate) fn beside_locks(
         &self,
         store: &str,
-        locked: u32,
+        locked: Option<u32>,
         number: fn(&Beside) -> f64,
     ) -> Option<Spread> {
         let of = |locked| self.locks.get(&(store.to_owned(), locked));
-        let pairs = of(locked)?.iter().zip(of(0)?);
+        let pairs = of(locked)?.iter().zip(of(Some(0))?);
         Spread::of(pairs.map(|(beside, without)| number(beside) / number(without)))
     }
 

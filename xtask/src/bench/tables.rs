@@ -122,21 +122,22 @@ pub(crate) fn purge(samples: &Samples) -> String {
 /// Changes beside rows that another program has locked.
 pub(crate) fn locks(samples: &Samples) -> String {
     let mut table = String::from(
-        "| store | locked rows | requests for them | changes/s of others | ÷ without (min–max) | p50 ms | \
-         ÷ without (min–max) | p99 ms | longest ms |\n|---|---|---|---|---|---|---|---|---|\n",
+        "| store | locked rows | requests for them | changes/s of others | ÷ none locked (min–max) | p50 ms | \
+         ÷ none locked (min–max) | p99 ms | longest ms |\n|---|---|---|---|---|---|---|---|---|\n",
     );
     for ((store, locked), rounds) in &samples.locks {
         let middle = |number: fn(&Beside) -> f64| {
             Spread::of(rounds.iter().map(number)).map_or(f64::NAN, |found| found.median)
         };
         let ratio = |number| {
-            let found = samples.beside_locks(store, *locked, number).filter(|_| *locked > 0);
+            let found = samples.beside_locks(store, *locked, number).filter(|_| *locked != Some(0));
             found.map_or_else(String::new, spread)
         };
         let _ = writeln!(
             table,
-            "| {} | {locked} | {:.0} | {:.0} | {} | {:.2} | {} | {:.2} | {:.1} |",
+            "| {} | {} | {:.0} | {:.0} | {} | {:.2} | {} | {:.2} | {:.1} |",
             name_of(store),
+            locked.map_or_else(|| "no transaction".to_owned(), |rows| rows.to_string()),
             middle(|beside| beside.asked),
             middle(|beside| beside.rate),
             ratio(|beside| beside.rate),
@@ -292,12 +293,18 @@ mod tests {
     #[test]
     fn changes_beside_locks_are_compared_round_by_round() {
         let mut samples = samples();
-        for line in
-            ["1\tpostgres\t0\t1000\t4000\t9000\t20000\t0", "1\tpostgres\t60\t800\t5000\t9000\t30000\t240"]
-        {
+        for line in [
+            "1\tpostgres\tnone\t3000\t1000\t2000\t8000\t0",
+            "1\tpostgres\t0\t1000\t4000\t9000\t20000\t0",
+            "1\tpostgres\t60\t800\t5000\t9000\t30000\t240",
+        ] {
             samples.read(&format!("locks\t{line}\n"));
         }
         let text = locks(&samples);
+        assert!(
+            text.contains("| PostgreSQL | no transaction | 0 | 3000 | 3.000 (3.000–3.000) | 1.00 |"),
+            "{text}"
+        );
         assert!(text.contains("| PostgreSQL | 0 | 0 | 1000 |  | 4.00 |  | 9.00 | 20.0 |"), "{text}");
         let row = "| PostgreSQL | 60 | 240 | 800 | 0.800 (0.800–0.800) | 5.00 | 1.250 (1.250–1.250) | 9.00 | 30.0 |";
         assert!(text.contains(row), "{text}");

@@ -1,9 +1,11 @@
 //! What rows that another program has locked do to the requests for other rows. (R18)
 //!
 //! In this process, without HTTP: sixteen clients change sixteen sessions, as fast as they can. Beside them another
-//! connection holds 0, 1, 4 or 60 other sessions locked, as a Python view does while it runs, and requests for those
-//! come in: ten a second for each, at most [`MOST_PER_SECOND`] in all. The cells of a round are in this order or the
-//! opposite one, and each is compared with the one without locks of its round.
+//! connection is in a transaction and holds 0, 1, 4 or 60 other sessions locked, as a Python view does while it runs,
+//! and requests for those come in: ten a second for each, at most [`MOST_PER_SECOND`] in all. The cells of a round are
+//! in this order or the opposite one, and each is compared with the one of its round in which the transaction is open
+//! and holds nothing: an open transaction alone costs something, because the server keeps old versions of all rows
+//! for it. What it costs is told by one more cell, without a transaction.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,7 +21,9 @@ use tokio::runtime::Builder;
 use tokio::time::{interval, sleep};
 
 const CLIENTS: usize = 16;
-const LOCKED: [usize; 4] = [0, 1, 4, 60];
+/// `None`: no transaction is open.
+const LOCKED: [Option<usize>; 5] = [None, Some(0), Some(1), Some(4), Some(MOST_LOCKED)];
+const MOST_LOCKED: usize = 60;
 const MOST_PER_SECOND: u32 = 120;
 
 /// How often, and where.
@@ -81,7 +85,7 @@ impl Stage {
             Database::Memory | Database::Sqlite | Database::Redis => return None,
         };
         let mut ids = Vec::new();
-        for number in 0..CLIENTS + LOCKED[LOCKED.len() - 1] {
+        for number in 0..CLIENTS + MOST_LOCKED {
             let user = Some(UserId::new(format!("user{number}")).unwrap());
             let new = NewSession { user, authenticated: true, ..NewSession::default() };
             ids.push(sessions.create(new).await.unwrap().1.id());
@@ -90,9 +94,12 @@ impl Stage {
         Some(Stage { database, url, sessions, bystanders: ids, others })
     }
 
-    async fn cell(&self, round: usize, locked: usize, time: Duration) {
-        let rows = &self.others[..locked];
-        let locker = Locker::lock(self.database, &self.url, rows).await;
+    async fn cell(&self, round: usize, locked: Option<usize>, time: Duration) {
+        let rows = &self.others[..locked.unwrap_or(0)];
+        let locker = match locked {
+            Some(_) => Some(Locker::lock(self.database, &self.url, rows).await),
+            None => None,
+        };
         let stop = Arc::new(AtomicBool::new(false));
         let requests = tokio::spawn(request(self.sessions.clone(), rows.to_vec(), Arc::clone(&stop)));
         // The first of them have met the locks.
@@ -108,14 +115,17 @@ impl Stage {
             latencies.extend(client.await.unwrap());
         }
         stop.store(true, Ordering::SeqCst);
-        locker.unlock().await;
+        if let Some(locker) = locker {
+            locker.unlock().await;
+        }
         let asked = requests.await.unwrap();
         // Whatever still waits is made.
         sleep(Duration::from_millis(500)).await;
         latencies.sort_unstable();
         println!(
-            "locks\t{round}\t{}\t{locked}\t{:.0}\t{:.1}\t{:.1}\t{:.1}\t{asked}",
+            "locks\t{round}\t{}\t{}\t{:.0}\t{:.1}\t{:.1}\t{:.1}\t{asked}",
             self.database,
+            locked.map_or_else(|| "none".to_owned(), |rows| rows.to_string()),
             latencies.len() as f64 / time.as_secs_f64(),
             micros_at(&latencies, 0.5),
             micros_at(&latencies, 0.99),
@@ -161,7 +171,7 @@ async fn request(sessions: Sessions, ids: Vec<SessionId>, stop: Arc<AtomicBool>)
     number
 }
 
-/// Another program, in a transaction that has changed some rows.
+/// Another program, in a transaction that has locked some rows.
 enum Locker {
     Postgres(tokio_postgres::Client),
     MariaDb(mysql_async::Conn),
@@ -169,20 +179,24 @@ enum Locker {
 
 impl Locker {
     async fn lock(database: Database, url: &str, rows: &[SessionId]) -> Locker {
-        let ids: Vec<String> = rows.iter().map(|id| format!("'{id}'")).collect();
-        let ids = if ids.is_empty() { "''".to_owned() } else { ids.join(", ") };
-        let change = format!("UPDATE sessions SET updated_at = updated_at WHERE id IN ({ids})");
-        let lock = format!("SELECT id FROM sessions WHERE id IN ({ids}) FOR UPDATE");
         if database == Database::Postgres {
             let (client, wire) = tokio_postgres::connect(url, tokio_postgres::NoTls).await.unwrap();
             tokio::spawn(wire);
-            client.batch_execute(&format!("BEGIN; {change}")).await.unwrap();
+            // The transaction has a number before it changes anything.
+            client.batch_execute("BEGIN; SELECT pg_current_xact_id()").await.unwrap();
+            for id in rows {
+                let change = format!("UPDATE sessions SET updated_at = updated_at WHERE id = '{id}'");
+                client.batch_execute(&change).await.unwrap();
+            }
             return Locker::Postgres(client);
         }
         let mut conn = mysql_async::Conn::new(mysql_async::Opts::from_url(url).unwrap()).await.unwrap();
         conn.query_drop("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED").await.unwrap();
         conn.query_drop("START TRANSACTION").await.unwrap();
-        conn.query_drop(lock).await.unwrap();
+        for id in rows {
+            // By its key, so that no other row is locked on the way.
+            conn.query_drop(format!("SELECT id FROM sessions WHERE id = '{id}' FOR UPDATE")).await.unwrap();
+        }
         Locker::MariaDb(conn)
     }
 
