@@ -41,13 +41,13 @@ impl Told {
         Told(Mutex::new(Both { by_requests: newest(by_requests), by_purges: newest(by_purges) }))
     }
 
-    /// Returns whether nobody has reported the session, and notes that a request does.
+    /// Returns whether the session was not reported before, and notes that a request reports it.
     pub(super) fn is_first_request(&self, id: SessionId) -> bool {
         let mut both = self.0.lock();
         !both.by_purges.ids.contains(&id) && both.by_requests.add(id)
     }
 
-    /// Returns whether no request has reported the session, and notes that a purge does.
+    /// Returns whether no request and no purge has reported the session, and notes that a purge reports it.
     pub(super) fn is_first_purge(&self, id: SessionId) -> bool {
         let mut both = self.0.lock();
         !both.by_requests.ids.contains(&id) && both.by_purges.add(id)
@@ -78,7 +78,7 @@ mod tests {
         SessionId::from_bytes([number; 16])
     }
 
-    /// [L06] Whoever comes first reports a session, and nobody after it.
+    /// [L06] A session is reported once: by the first request or purge that meets it.
     #[test]
     fn each_is_reported_once() {
         let told = Told::default();

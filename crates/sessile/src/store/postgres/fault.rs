@@ -108,15 +108,16 @@ fn lets_nobody_in(code: &SqlState) -> bool {
     matches!(&code.code()[..2], "28" | "3D")
 }
 
-/// Whether the other end refuses a connection for the options of its startup message: a server that does not know
-/// a setting, a pooler that takes none.
-pub(super) fn refuses_options(error: &tokio_postgres::Error) -> bool {
+/// Whether the other end may have refused a connection because of the options of its startup message: a server that
+/// does not know a setting, a pooler that takes none. Poolers have no code of their own for it, and the text is not
+/// looked at: a connection without options shows whether they were the cause.
+pub(super) fn may_refuse_options(error: &tokio_postgres::Error) -> bool {
     let Some(said) = error.as_db_error() else { return false };
-    let is_about_options = ["option", "startup parameter"].iter().any(|words| said.message().contains(words));
-    match *said.code() {
-        SqlState::UNDEFINED_OBJECT | SqlState::FEATURE_NOT_SUPPORTED => true,
-        _ => said.code().code().starts_with("08") && is_about_options,
-    }
+    let code = said.code();
+    *code == SqlState::UNDEFINED_OBJECT
+        || *code == SqlState::FEATURE_NOT_SUPPORTED
+        // Class 08: connection exceptions.
+        || code.code().starts_with("08")
 }
 
 /// An error with its causes, in one line.

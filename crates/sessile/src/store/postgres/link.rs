@@ -16,7 +16,7 @@ use tokio_postgres::types::Type;
 use tokio_postgres::{AsyncMessage, Client, NoTls, Notification, Row, Statement};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use super::fault::{Fault, Place, refuses_options};
+use super::fault::{Fault, Place, may_refuse_options};
 pub(super) use super::pipeline::Parameter;
 use super::pipeline::{Access, OpenTransaction, Pipeline, Request};
 use super::pooler::{self, Pooling};
@@ -457,14 +457,16 @@ impl Target {
         Target { config, unlimited, takes_no_options, tls, pooling }
     }
 
-    /// A connection, without time limits from its first moment on where the other end lets it be so.
+    /// Connects, with no time limits in force from the first message on if the other end accepts such options.
     pub(super) async fn connected(&self, hear: Hear) -> Result<(Client, Wire), Fault> {
         let tls = self.tls.as_ref();
         if !self.takes_no_options.load(Ordering::Relaxed) {
             match connected(&self.unlimited, tls, Arc::clone(&hear)).await {
-                Err(error) if refuses_options(&error) => {
+                Err(error) if may_refuse_options(&error) => {
                     tracing::debug!(%error, "connecting again, without options");
+                    let opened = connected(&self.config, tls, hear).await?;
                     self.takes_no_options.store(true, Ordering::Relaxed);
+                    return Ok(opened);
                 }
                 opened => return Ok(opened?),
             }
