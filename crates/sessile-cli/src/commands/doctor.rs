@@ -81,7 +81,7 @@ fn name(verdict: Verdict) -> &'static str {
     }
 }
 
-/// What stands before each finding, to be told apart also without colours.
+/// Returns the mark before a finding, which differs also without colours.
 fn mark(verdict: Verdict) -> (&'static str, Style) {
     match verdict {
         Verdict::Good => ("good   ", Style::Good),

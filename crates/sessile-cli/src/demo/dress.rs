@@ -35,8 +35,8 @@ fn needs_page(response: &Response) -> bool {
     failed && !html
 }
 
-/// The same head, cookies and `Retry-After` included, with a page for its status. The page says nothing about who
-/// is signed in: whoever failed may not have known.
+/// The same head, cookies and `Retry-After` included, with a page for its status. The page does not
+/// show the user, because the handler may have failed before the session was loaded.
 fn with_page(response: Response) -> Response {
     let (mut head, _) = response.into_parts();
     let (page_head, body) = pages::error::page(head.status).into_response().into_parts();

@@ -33,13 +33,12 @@ pub enum Event {
         /// The session.
         id: SessionId,
     },
-    /// A session has expired: told once by each process, by the first request that names it or by the purge that
+    /// A session has expired. Each process reports it once: at the first request that names it, or at the purge that
     /// removes its row, whichever comes first.
     ///
-    /// A process remembers the newest 65,536 sessions that its requests told of, and 16,384 that its purges removed:
-    /// one that it has forgotten, and whose row is still there, is told again. A row that another process or Redis
-    /// itself removes, before a request of this process names it, is not told here; nor is one of a purge whose
-    /// answer was lost.
+    /// A process keeps the newest 65,536 ids that its requests reported, and 16,384 that its purges removed: an older
+    /// one whose row is still there is reported again. A row that another process or Redis itself removes before a
+    /// request of this process names it is not reported here; nor is one of a purge whose answer was lost.
     Expired {
         /// The session.
         id: SessionId,

@@ -20,8 +20,8 @@ mod plan;
 mod policy;
 mod purge;
 mod renewals;
+mod reported;
 mod size;
-mod told;
 mod turns;
 mod watch;
 
@@ -71,7 +71,7 @@ use batches::{Rows, Writes};
 use cache::Cache;
 use event::Listeners;
 use renewals::Renewals;
-use told::Told;
+use reported::Reported;
 use turns::Turns;
 use watch::Watchers;
 
@@ -102,7 +102,7 @@ struct Inner {
     clock: Arc<dyn Clock>,
     random: Arc<dyn Random>,
     listeners: Listeners,
-    told: Told,
+    reported: Reported,
     turns: Turns,
     renewals: Renewals,
     background: Background,
@@ -277,7 +277,7 @@ impl SessionsBuilder {
                 clock,
                 random,
                 listeners,
-                told: Told::default(),
+                reported: Reported::default(),
                 turns: Turns::default(),
                 renewals: Renewals::default(),
                 background: Background::default(),
@@ -605,7 +605,7 @@ impl Sessions {
         let id = record.id();
         // What was read before a renewal says so, too.
         self.inner.watchers.doubt(&[id]);
-        if self.inner.told.is_first_request(id) {
+        if self.inner.reported.is_first_request(id) {
             self.tell(Event::Expired { id, user: base.owner().cloned() });
         }
     }

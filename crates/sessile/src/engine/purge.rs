@@ -49,8 +49,8 @@ impl Default for PurgeSchedule {
 
 impl Sessions {
     /// Removes everything that has expired, in batches of 1,000 rows or 10 ms with 10 ms between them, so that
-    /// requests beside it get their turn. `progress` hears after each batch. Each session that is removed is told as
-    /// [`Event::Expired`], unless a request told of it before.
+    /// requests beside it get their turn. `progress` hears after each batch. Each session that is removed is an
+    /// [`Event::Expired`], unless a request reported it before.
     ///
     /// # Errors
     /// When the store fails, or its clock and ours are more than a minute apart. What was removed
@@ -77,7 +77,7 @@ impl Sessions {
             let rows = batch.removed.len() as u64 + batch.removed_foreign;
             for Purged { id, user_id } in batch.removed {
                 self.inner.watchers.end(id, Ended::Expired);
-                if self.inner.told.is_first_purge(id) {
+                if self.inner.reported.is_first_purge(id) {
                     // Python changes the user in the data alone, and the column may name another one.
                     let user = user_id.filter(|_| !self.policy().is_lback());
                     self.tell(Event::Expired { id, user });

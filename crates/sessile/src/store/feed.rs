@@ -16,8 +16,8 @@ use crate::record::{Fingerprint, SessionId};
 pub enum News {
     /// This row was changed or deleted. Making a row is no news.
     Changed(SessionId),
-    /// This row was changed, and has become the one with this fingerprint. Told by stores that can, so that who
-    /// knows the row already keeps it: above all who made the change.
+    /// This row was changed, and has become the one with this fingerprint. Some stores send it, so that a cache that
+    /// holds the new row already keeps it: the cache of the process that made the change.
     Became(SessionId, Fingerprint),
     /// Any row may have been changed.
     Everything,

@@ -1,7 +1,8 @@
 //! The journal: which sessions were seen at both stores, and until when the source let them live.
 //!
 //! A text file: a line that names the two stores, then a line for each session, appended when its batch was
-//! read back. For a shared table whose ids stand in cookies they are secrets, so nobody else may read it.
+//! read back. In a shared table whose ids stand in cookies the ids are secrets, so only the owner may read
+//! the file.
 
 use std::collections::HashMap;
 use std::fs::{File, OpenOptions, TryLockError};

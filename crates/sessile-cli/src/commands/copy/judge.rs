@@ -84,8 +84,7 @@ pub(super) fn judge(
     if gives_way { replacement(source, there, now) } else { Verdict::Stays }
 }
 
-/// The writes that put `source` in the place of `there`, as it was read: what somebody else changes meanwhile
-/// is not lost.
+/// The writes that replace `there`, as it was read, by `source`. They do not match a row that was changed meanwhile.
 fn replacement(source: &SessionRecord, there: &SessionRecord, now: Timestamp) -> Verdict {
     if !there.is_live(now) {
         // Nobody uses it, and an expired row takes no other write.

@@ -263,7 +263,7 @@ impl Transfer {
             return Ok(());
         }
         if self.summary.read == 0 {
-            // A table that was emptied after the switch: nobody meant to sign everybody out.
+            // The table was emptied after the switch, which is no request to end all sessions.
             let count = missing.len();
             remark(&format!(
                 "note: the source has no live session any more; {count} that it had are left as they are"

@@ -9,7 +9,7 @@ use sessile::{Session, UserId};
 use super::RETURN_TO;
 use crate::demo::error::ShopError;
 
-/// Somebody who is signed in. Everybody else is sent to sign in, and from there back to the page they wanted.
+/// Extracts a signed-in user. Other requests are redirected to the sign-in page, and from there back.
 pub(crate) struct SignedIn {
     pub(crate) session: Session,
     pub(crate) user: UserId,

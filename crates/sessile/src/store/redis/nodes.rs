@@ -214,7 +214,7 @@ impl Nodes {
             if tries == Tries::One || began.elapsed() >= PATIENCE {
                 return Err(fault);
             }
-            // Also when the store is about to go, and nobody looks any more.
+            // The pause also ends the wait when the store is being dropped, and the slots are no longer looked at.
             let _ = timeout(PAUSE, looks.changed()).await;
             hops = 0;
         }

@@ -15,7 +15,7 @@ const BY_REQUESTS: usize = 65_536;
 /// Ids that purges removed: as many as they remove in the time of some round trips.
 const BY_PURGES: usize = 16_384;
 
-pub(super) struct Told(Mutex<Both>);
+pub(super) struct Reported(Mutex<Both>);
 
 struct Both {
     by_requests: Newest,
@@ -29,16 +29,16 @@ struct Newest {
     order: VecDeque<SessionId>,
 }
 
-impl Default for Told {
-    fn default() -> Told {
-        Told::with_room(BY_REQUESTS, BY_PURGES)
+impl Default for Reported {
+    fn default() -> Reported {
+        Reported::with_room(BY_REQUESTS, BY_PURGES)
     }
 }
 
-impl Told {
-    fn with_room(by_requests: usize, by_purges: usize) -> Told {
+impl Reported {
+    fn with_room(by_requests: usize, by_purges: usize) -> Reported {
         let newest = |most| Newest { most, ids: HashSet::new(), order: VecDeque::new() };
-        Told(Mutex::new(Both { by_requests: newest(by_requests), by_purges: newest(by_purges) }))
+        Reported(Mutex::new(Both { by_requests: newest(by_requests), by_purges: newest(by_purges) }))
     }
 
     /// Returns whether the session was not reported before, and notes that a request reports it.
@@ -81,23 +81,23 @@ mod tests {
     /// [L06] A session is reported once: by the first request or purge that meets it.
     #[test]
     fn each_is_reported_once() {
-        let told = Told::default();
-        assert!(told.is_first_request(id(1)));
-        assert!(!told.is_first_request(id(1)) && !told.is_first_purge(id(1)));
-        assert!(told.is_first_purge(id(2)));
-        assert!(!told.is_first_request(id(2)) && !told.is_first_purge(id(2)));
+        let reported = Reported::default();
+        assert!(reported.is_first_request(id(1)));
+        assert!(!reported.is_first_request(id(1)) && !reported.is_first_purge(id(1)));
+        assert!(reported.is_first_purge(id(2)));
+        assert!(!reported.is_first_request(id(2)) && !reported.is_first_purge(id(2)));
     }
 
     /// [L06] The memory is bounded, and what requests reported is not displaced by a large purge.
     #[test]
     fn a_large_purge_displaces_nothing_that_requests_reported() {
-        let told = Told::with_room(2, 3);
-        assert!(told.is_first_request(id(0)));
+        let reported = Reported::with_room(2, 3);
+        assert!(reported.is_first_request(id(0)));
         for number in 1..=100 {
-            assert!(told.is_first_purge(id(number)));
+            assert!(reported.is_first_purge(id(number)));
         }
-        assert!(!told.is_first_purge(id(0)));
-        let both = told.0.lock();
+        assert!(!reported.is_first_purge(id(0)));
+        let both = reported.0.lock();
         for (newest, ids) in [(&both.by_requests, 1), (&both.by_purges, 3)] {
             assert_eq!((newest.ids.len(), newest.order.len()), (ids, ids));
         }
